@@ -23,6 +23,6 @@ class Motion:
     valid: NDArray[np.bool_]
     """bool `[rows, columns]`: False where no displacement explains the block (uncovered, flat and ambiguous)."""
     similarity: NDArray[np.float32]
-    """float32 `[2, 3]`: global similarity transform from this frame's pixel coordinates to those of the frame before."""
+    """float32 `[2, 3]`: global similarity, this frame's pixel coordinates to those of the frame before."""
     cut: bool
     """True where a new scene begins with this frame: nothing in it came from the frame before."""
