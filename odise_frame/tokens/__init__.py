@@ -1,0 +1,1 @@
+"""Byte-pair vocabularies that ship with the models: README.md says where they come from."""
