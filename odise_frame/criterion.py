@@ -204,9 +204,9 @@ class MaskCriterion:
 
         matched = _at_least_single(mask_logits[images, queries])
         points = torch.cat([uncertain_points(matched.detach(), candidates, self._uncertain), rest], 1)
-        parts = points.split([len(match) for match in matches])
+        parts = torch.split(points, [len(match) for match in matches])
         labels = torch.cat(
-            [read_masks(target.masks[index], part) for target, index, part in zip(targets, chosen, parts, strict=True)]
+            [read_masks(target.masks, part, index) for target, index, part in zip(targets, chosen, parts, strict=True)]
         ).to(matched.dtype)
         logits = read_logits(matched, points)
         return OutputLosses(

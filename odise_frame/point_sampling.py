@@ -37,11 +37,14 @@ def read_logits(maps: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(maps[:, None], grid[:, None], align_corners=False)[:, 0, 0]
 
 
-def read_masks(masks: Tensor, points: Tensor) -> Tensor:
-    """Values of N binary masks at points: `masks` bool or uint8 [N, H, W], `points` [N or 1, P, 2] -> [N, P].
+def read_masks(masks: Tensor, points: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Values of binary masks at points, in the dtype of the points; fractional on a boundary.
 
-    Fractional on a boundary; in the dtype of the points. Reads the four neighbours of every point out of the bytes: a
-    float copy of twenty masks of 1024 × 1024 would take longer than everything else in the criterion.
+    `masks` bool or uint8 [T, H, W]. Without `rows`, all masks at the same points: `points` [1, P, 2] -> [T, P]. With
+    `rows` int64 [N], mask `rows[n]` at `points[n]`: [N, P, 2] -> [N, P].
+
+    Reads the four neighbours of every point out of the bytes: a float copy of twenty masks of 1024 × 1024 would take
+    longer than everything else in the criterion.
     """
     count, height, width = masks.shape
     # The order of operations is grid_sample's, so that logits and labels round to the same place.
@@ -49,13 +52,22 @@ def read_masks(masks: Tensor, points: Tensor) -> Tensor:
     x = ((grid[..., 0] + 1) * width - 1) / 2
     y = ((grid[..., 1] + 1) * height - 1) / 2
     left, top = x.floor(), y.floor()
-    flat = masks.reshape(count, height * width)
-    values = points.new_zeros(count, points.shape[1])
-    for column, weight_x in ((left, left + 1 - x), (left + 1, x - left)):
-        for row, weight_y in ((top, top + 1 - y), (top + 1, y - top)):
+    in_columns = [(left, left + 1 - x), (left + 1, x - left)]
+    in_rows = [(top, top + 1 - y), (top + 1, y - top)]
+    if rows is None:
+        flat = masks.reshape(count, height * width)
+        values = points.new_zeros(count, points.shape[1])
+    else:
+        flat = masks.reshape(-1)
+        values = points.new_zeros(points.shape[:2])
+    for column, weight_x in in_columns:
+        for row, weight_y in in_rows:
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            index = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long()
-            corner = flat[:, index[0]] if len(points) == 1 else flat.gather(1, index)
+            index = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
+            if rows is None:
+                corner = flat.index_select(1, index[0])
+            else:
+                corner = flat.take(index + rows[:, None] * (height * width))
             values += corner * (weight_x * weight_y * inside)
     return values
 
