@@ -1,0 +1,173 @@
+"""`RunFolder`: the files of a run, local or in an object store, and how one of them comes into being whole."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from videoseg.errors import InputError, VideosegError
+
+MANIFEST = "manifest.json"
+REPORT = "run.json"
+TRACKS = "tracks.parquet"
+EVENTS = "events.parquet"
+STITCHING = "stitching.parquet"
+CHUNKS = "chunks"
+OVERLAY = "overlay.mp4"
+EXPORTS = "exports"
+
+OWN_NAMES = (MANIFEST, REPORT, TRACKS, EVENTS, STITCHING, CHUNKS, OVERLAY, EXPORTS)
+"""All that a run folder holds; overwriting removes these and nothing else."""
+
+# EFBIG is what a quota by file size (`ulimit -f`) looks like.
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_PARTIAL = ".partial"
+
+
+def chunk_file(chunk: int, name: str) -> str:
+    """Name of a file of a chunk within the run folder."""
+    return f"{CHUNKS}/{chunk:05d}/{name}"
+
+
+class RunFolder:
+    """A folder by name or URL (`out/`, `s3://bucket/run`), with the operations that a store needs."""
+
+    def __init__(self, location: str | Path) -> None:
+        filesystem, root = fsspec.core.url_to_fs(os.fspath(location))
+        self._filesystem = filesystem
+        self._local = isinstance(filesystem, LocalFileSystem)
+        self.root = str(root).rstrip("/") or "/"
+        self.location = os.fspath(location)
+        """As the user gave it, for messages."""
+
+    def path(self, name: str = "") -> str:
+        """Full path of a file of the folder."""
+        return f"{self.root}/{name}" if name else self.root
+
+    def shown(self, name: str) -> str:
+        """The same in the user's words, for messages."""
+        return f"{self.location.rstrip('/')}/{name}"
+
+    def exists(self, name: str = "") -> bool:
+        return bool(self._filesystem.exists(self.path(name)))
+
+    def is_file(self) -> bool:
+        """Whether there is a file where the folder should be."""
+        return bool(self._filesystem.isfile(self.root))
+
+    def names(self, name: str = "") -> list[str]:
+        """Names of what lies in the folder or in a folder of it, sorted; empty where there is none."""
+        if not self.exists(name):
+            return []
+        listed = self._filesystem.ls(self.path(name), detail=False)
+        return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in listed)
+
+    def make(self, name: str = "") -> None:
+        self._filesystem.makedirs(self.path(name), exist_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Removes a file or a folder of the run; nothing happens where there is none."""
+        if self._local and os.path.islink(self.path(name)):
+            os.unlink(self.path(name))  # never follow a link out of the folder
+        elif self.exists(name):
+            self._filesystem.rm(self.path(name), recursive=True)
+
+    def open(self, name: str) -> Any:
+        """A binary, seekable file to read."""
+        return self._filesystem.open(self.path(name), "rb")
+
+    def read_text(self, name: str) -> str:
+        """Raises FileNotFoundError; bytes that are not UTF-8 are replaced."""
+        with self.open(name) as file:
+            return bytes(file.read()).decode("utf-8", errors="replace")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a file whole or not at all."""
+        with disk_errors(self, name):
+            pending = self.begin(name)
+            try:
+                pending.file.write(text.encode())
+                pending.commit()
+            except BaseException:
+                pending.abandon()
+                raise
+
+    def begin(self, name: str) -> "PendingFile":
+        """Starts a file that appears under its name only when committed."""
+        with disk_errors(self, name):
+            if self._local:
+                path = self.path(name)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                # No `with`: the file lives as long as the PendingFile.
+                return PendingFile(self, name, open(path + _PARTIAL, "wb"), path + _PARTIAL)
+            # An object appears whole when its file is closed, and a chunk counts only with its marker.
+            return PendingFile(self, name, self._filesystem.open(self.path(name), "wb"), None)
+
+
+class PendingFile:
+    """A file on its way: `file` to write to, then `commit` or `abandon`."""
+
+    def __init__(self, folder: RunFolder, name: str, file: IO[bytes], partial: str | None) -> None:
+        self.file = file
+        self._folder = folder
+        self._name = name
+        self._partial = partial
+
+    def commit(self) -> None:
+        """The file is whole: it gets its name, over one that was there."""
+        with disk_errors(self._folder, self._name):
+            if self._partial is not None:
+                self.file.flush()
+                os.fsync(self.file.fileno())
+            self.file.close()
+            if self._partial is not None:
+                os.replace(self._partial, self._folder.path(self._name))
+
+    def abandon(self) -> None:
+        """Leaves nothing behind; never raises."""
+        with contextlib.suppress(Exception):
+            self.file.close()
+        with contextlib.suppress(Exception):
+            if self._partial is not None:
+                os.unlink(self._partial)
+            else:
+                self._folder.remove(self._name)
+
+
+@contextmanager
+def disk_errors(folder: RunFolder, name: str) -> Iterator[None]:
+    """Says in one sentence what an OSError while writing `name` means for the user."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise VideosegError(
+                f"No room left on the disk while writing {folder.shown(name)}. "
+                "All chunks finished so far are kept and can be read; free some space and run again."
+            ) from error
+        raise VideosegError(f"{folder.shown(name)} could not be written: {error.strerror or error}.") from error
+
+
+def require_writable(folder: RunFolder) -> None:
+    """Makes the folder.
+
+    Raises:
+        InputError: it cannot be made or written to.
+    """
+    if folder.is_file():
+        raise InputError(f"The output {folder.location} is a file. Name a folder.")
+    try:
+        folder.make()
+        probe = folder.begin(".videoseg-probe")
+        probe.abandon()
+    except (OSError, VideosegError) as error:
+        cause = error.__cause__ if isinstance(error, VideosegError) else error
+        reason = getattr(cause, "strerror", None) or cause or error
+        raise InputError(f"The output folder {folder.location} cannot be written to: {reason}. Name another.") from None
