@@ -1,0 +1,160 @@
+"""Sprites: the pictures of things, read from the shipped atlases, and how one is put into a frame."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+CELL = 96
+"""Longer side of a sprite in the atlas, in pixels."""
+ATLAS_COLUMNS = 12
+SPRITE_FOLDER = Path(__file__).parent / "sprite_art"
+MARGIN = 2
+"""Clear pixels around a sprite at every level, so that bilinear sampling fades out at its edge."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sprite:
+    """One picture of one thing in one style and one colouring."""
+
+    style: str
+    icon: str
+    levels: tuple[Image.Image, ...]
+    """RGBA at full size, half, quarter and eighth, each with a clear margin of `MARGIN` pixels."""
+    height: int
+    """Of the picture at full size without the margin, in pixels; the longer side is `CELL`."""
+    width: int
+    fill: float
+    """Share of the picture's box that is opaque, in (0, 1]."""
+
+    def side_for(self, area: float) -> float:
+        """Length in pixels of the longer side at which the sprite covers `area` pixels."""
+        return float(CELL * np.sqrt(area / (self.fill * self.width * self.height)))
+
+    def recoloured(self, *, hue: float, saturation: float, gain: float) -> "Sprite":
+        """The same sprite in other colours.
+
+        Args:
+            hue: rotation of the hue in degrees.
+            saturation: factor on the distance from grey.
+            gain: factor on the brightness.
+        """
+        matrix = _colour_matrix(hue, saturation, gain)
+        # PIL applies a 3×4 matrix to RGB in C; alpha is put back untouched.
+        levels = []
+        for level in self.levels:
+            rgb = level.convert("RGB").convert("RGB", matrix)
+            rgb.putalpha(level.getchannel("A"))
+            levels.append(rgb)
+        return Sprite(self.style, self.icon, tuple(levels), self.height, self.width, self.fill)
+
+    def colour(self) -> tuple[float, float, float]:
+        """Mean red, green and blue of the opaque pixels, 0..255."""
+        pixels = np.asarray(self.levels[2]).reshape(-1, 4).astype(np.float64)
+        weights = pixels[:, 3] + 1e-9
+        red, green, blue = (pixels[:, :3] * weights[:, None]).sum(0) / weights.sum()
+        return float(red), float(green), float(blue)
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Where and how a sprite stands in a frame."""
+
+    y: float
+    """Of the sprite's centre, in pixels; 0 is the frame's upper edge."""
+    x: float
+    side: float
+    """Length of the sprite's longer side in pixels."""
+    angle: float
+    """Clockwise, in degrees."""
+    mirrored: bool = False
+    squash: float = 1.0
+    """Factor on the height alone (a gait, a breath)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stamp:
+    """A posed sprite cut to its box in a frame."""
+
+    left: int
+    top: int
+    image: Image.Image
+    """RGBA."""
+
+    @property
+    def alpha(self) -> NDArray[np.uint8]:
+        """uint8 `[h, w]`: opacity; at least 128 is what the ground truth calls the thing's own pixels."""
+        return np.asarray(self.image.getchannel("A"))
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and columns of the frame that the stamp covers."""
+        return slice(self.top, self.top + self.image.height), slice(self.left, self.left + self.image.width)
+
+
+def stamp(sprite: Sprite, pose: Pose, *, height: int, width: int) -> Stamp | None:
+    """Poses a sprite into a frame of `height` × `width` pixels; None where it lies wholly outside."""
+    angle = np.deg2rad(pose.angle)
+    cosine, sine = float(np.cos(angle)), float(np.sin(angle))
+    scale = pose.side / CELL
+    half_height = (sprite.height * pose.squash * scale) / 2 + 1
+    half_width = (sprite.width * scale) / 2 + 1
+    reach_y = half_height * abs(cosine) + half_width * abs(sine)
+    reach_x = half_width * abs(cosine) + half_height * abs(sine)
+    top, bottom = max(0, int(np.floor(pose.y - reach_y))), min(height, int(np.ceil(pose.y + reach_y)))
+    left, right = max(0, int(np.floor(pose.x - reach_x))), min(width, int(np.ceil(pose.x + reach_x)))
+    if top >= bottom or left >= right:
+        return None
+    # The smallest level that is not enlarged: bilinear sampling is clean down to half the size.
+    number = int(np.clip(np.floor(-np.log2(max(scale, 1e-6))), 0, len(sprite.levels) - 1))
+    level = sprite.levels[number]
+    inner_width, inner_height = level.width - 2 * MARGIN, level.height - 2 * MARGIN
+    across = inner_width / (sprite.width * scale) * (-1.0 if pose.mirrored else 1.0)
+    down = inner_height / (sprite.height * scale * pose.squash)
+    # Frame to sprite: turn back about the centre, then scale each axis.
+    a, b = across * cosine, across * sine
+    d, e = -down * sine, down * cosine
+    offset_x, offset_y = left - pose.x, top - pose.y
+    c = a * offset_x + b * offset_y + level.width / 2
+    f = d * offset_x + e * offset_y + level.height / 2
+    image = level.transform(
+        (right - left, bottom - top), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR
+    )
+    return Stamp(left=left, top=top, image=image)
+
+
+@cache
+def load_style(style: str) -> dict[str, Sprite]:
+    """All sprites of a style, by name of the icon."""
+    cells = json.loads((SPRITE_FOLDER / "cells.json").read_text(encoding="utf-8"))[style]
+    with Image.open(SPRITE_FOLDER / f"{style}.png") as image:
+        atlas = image.convert("RGBA")
+    sprites = {}
+    for icon, (cell, width, height) in cells.items():
+        left, top = cell % ATLAS_COLUMNS * CELL, cell // ATLAS_COLUMNS * CELL
+        picture = atlas.crop((left, top, left + width, top + height))
+        levels = []
+        for shrink in (1, 2, 4, 8):
+            size = max(1, round(width / shrink)), max(1, round(height / shrink))
+            level = Image.new("RGBA", (size[0] + 2 * MARGIN, size[1] + 2 * MARGIN))
+            small = picture.convert("RGBa").resize(size, Image.Resampling.BOX).convert("RGBA")
+            level.paste(small, (MARGIN, MARGIN))
+            levels.append(level)
+        fill = float(np.mean(np.asarray(picture)[..., 3] >= 128))
+        sprites[icon] = Sprite(style, icon, tuple(levels), height, width, fill)
+    return sprites
+
+
+def _colour_matrix(hue: float, saturation: float, gain: float) -> tuple[float, ...]:
+    """The 3×4 matrix, rows first, of a hue rotation about the grey axis with saturation and gain."""
+    grey = np.array([0.299, 0.587, 0.114])
+    to_yiq = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+    cosine, sine = np.cos(np.deg2rad(hue)), np.sin(np.deg2rad(hue))
+    turn = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+    matrix = np.linalg.inv(to_yiq) @ turn @ to_yiq
+    matrix = gain * (saturation * matrix + (1 - saturation) * np.tile(grey, (3, 1)))
+    return tuple(float(v) for row in matrix for v in (*row, 0.0))
