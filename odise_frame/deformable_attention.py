@@ -45,53 +45,53 @@ class DeformableAttention(nn.Module):
     def forward(self, query: Tensor, reference_points: Tensor, source: Tensor, shapes: Shapes) -> Tensor:
         """Args:
             query: `[B, Q, dim]`.
-            reference_points: `[Q, 2]` or `[B, Q, levels, 2]`, (x, y) in units of the level's size, 0..1 inside.
+            reference_points: `[Q, 2]`, (x, y) in units of the map's size, 0..1, the same in every level.
             source: `[B, S, dim]`, all levels end to end; S is the sum of their areas.
 
         Returns:
             `[B, Q, dim]`.
         """
         batch, queries, dim = query.shape
+        split = (batch, queries, self.heads, self.levels, self.points, 2)
         value = self.value_proj(source).view(batch, -1, self.heads, dim // self.heads)
-        offsets = self.sampling_offsets(query).view(batch, queries, self.heads, self.levels, self.points, 2)
-        weights = self.attention_weights(query).view(batch, queries, self.heads, self.levels * self.points)
-        weights = weights.softmax(dim=-1).view(batch, queries, self.heads, self.levels, self.points)
-        if reference_points.ndim == 2:
-            reference = reference_points[None, :, None, None, None, :]
-        else:
-            reference = reference_points[:, :, None, :, None, :]
-        width_height = offsets.new_tensor([(width, height) for height, width in shapes])
-        locations = reference + offsets / width_height[:, None, :]
-        output: Tensor = self.output_proj(sample_and_sum(value, shapes, locations, weights))
+        # Queries go last from here on: `sample_and_sum` says why.
+        offsets = self.sampling_offsets(query).view(split).permute(0, 2, 3, 4, 1, 5).contiguous()
+        weights = torch.matmul(self.attention_weights.weight, query.transpose(1, 2))
+        weights = (weights + self.attention_weights.bias[:, None]).view(batch, self.heads, -1, queries).softmax(dim=2)
+        # From 0..1 to grid_sample's -1..1.
+        per_pixel = offsets.new_tensor([(2.0 / width, 2.0 / height) for height, width in shapes])
+        grids = torch.addcmul(2.0 * reference_points - 1.0, offsets, per_pixel[:, None, None, :])
+        by_point = weights.view(batch, self.heads, self.levels, self.points, queries)
+        output: Tensor = self.output_proj(sample_and_sum(value, shapes, grids, by_point))
         return output
 
 
-def sample_and_sum(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """The core: bilinear samples of the values at the locations, summed with the weights.
+def sample_and_sum(value: Tensor, shapes: Shapes, grids: Tensor, weights: Tensor) -> Tensor:
+    """The core: bilinear samples of the values at places of the grids, summed with the weights.
 
     Args:
         value: `[B, S, heads, d]`, all levels end to end.
-        locations: `[B, Q, heads, levels, points, 2]`, (x, y) in units of the level's size; pixel (0, 0) covers
-            0..1/size. What lies outside counts as zero.
-        weights: `[B, Q, heads, levels, points]`.
+        grids: `[B, heads, levels, points, Q, 2]`, (x, y); a level spans -1..1 from edge to edge in both (the
+            convention of `grid_sample` with align_corners False). What lies outside counts as zero.
+        weights: `[B, heads, levels, points, Q]`.
 
     Returns:
         `[B, Q, heads * d]`.
     """
     batch, total, heads, channels = value.shape
-    queries, levels, points = locations.shape[1], locations.shape[3], locations.shape[4]
+    levels, points, queries = weights.shape[2:]
     maps = value.permute(0, 2, 3, 1).reshape(batch * heads, channels, total)
-    # grid_sample's vector instructions run along the last axis of the grid, so queries lie there and not the few
-    # points: 2 to 3 times as fast on a CPU as a [queries, points] grid.
-    grids = (2.0 * locations - 1.0).permute(0, 2, 3, 4, 1, 5).reshape(batch * heads, levels, 1, points * queries, 2)
-    by_point = weights.permute(0, 2, 3, 4, 1).reshape(batch * heads, levels, 1, points, queries)
+    # grid_sample's vector instructions run along the last axis of the grid, so the many queries lie there and not the
+    # few points: 2 to 3 times as fast on a CPU as a [queries, points] grid.
+    grids = grids.reshape(batch * heads, levels, 1, points * queries, 2)
+    weights = weights.reshape(batch * heads, levels, 1, points, queries)
     output: Tensor | None = None
     start = 0
     for level, (height, width) in enumerate(shapes):
         plane = maps[:, :, start : start + height * width].reshape(batch * heads, channels, height, width)
         start += height * width
         sampled = F.grid_sample(plane, grids[:, level], mode="bilinear", padding_mode="zeros", align_corners=False)
-        summed = (sampled.view(batch * heads, channels, points, queries) * by_point[:, level]).sum(dim=2)
+        summed = (sampled.view(batch * heads, channels, points, queries) * weights[:, level]).sum(dim=2)
         output = summed if output is None else output + summed
     assert output is not None
     return output.view(batch, heads * channels, queries).transpose(1, 2)

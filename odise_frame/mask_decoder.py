@@ -70,12 +70,12 @@ class MaskDecoder(nn.Module):
         """
         batch, dim = mask_features.shape[:2]
         keys, values = [], []
-        for memory, embed in zip(memories, self.level_embed.weight, strict=True):
-            position = sine_positions(*memory.shape[-2:], dim // 2, device=memory.device).to(memory.dtype)
+        sizes = [(memory.shape[-2], memory.shape[-1]) for memory in memories]
+        for memory, size, embed in zip(memories, sizes, self.level_embed.weight, strict=True):
+            position = sine_positions(*size, dim // 2, device=memory.device).to(memory.dtype)
             value = memory.flatten(2).transpose(1, 2) + embed
             keys.append(value + position.flatten(1).transpose(0, 1))
             values.append(value)
-        sizes = [(memory.shape[-2], memory.shape[-1]) for memory in memories]
         if all_layers:
             small_features: list[Tensor] = []
         else:
@@ -176,7 +176,7 @@ class _Attention(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None) -> Tensor:
         """`[B, Q, D]`, `[B, N, D]`, `[B, N, D]` and bool `[B, Q, N]` to `[B, Q, D]`."""
         q, k, v = (
-            F.linear(x, weight, bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            F.linear(x, weight, bias).view(*x.shape[:2], self.heads, -1).transpose(1, 2)
             for x, weight, bias in zip(
                 (query, key, value), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True
             )
@@ -226,7 +226,8 @@ class _FeedForwardLayer(nn.Module):
 
 def _masks(embed: Tensor, features: Tensor) -> Tensor:
     """`[B, Q, D]` and `[B, D, h, w]` to logits `[B, Q, h, w]`."""
-    return (embed @ features.flatten(2)).unflatten(2, features.shape[-2:])
+    height, width = features.shape[-2:]
+    return (embed @ features.flatten(2)).view(*embed.shape[:2], height, width)
 
 
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

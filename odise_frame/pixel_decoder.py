@@ -45,9 +45,10 @@ class PixelDecoder(nn.Module):
         self.adapter_1 = _NormedConvolution(feature_dim, dim, kernel_size=1, groups=groups)
         self.layer_1 = _NormedConvolution(dim, dim, kernel_size=3, groups=groups)
         self.mask_features = nn.Conv2d(dim, dim, kernel_size=1)
-        for module in (*(projection[0] for projection in self.input_proj.children()), self.mask_features):
-            nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
+        for module in (*self.input_proj.modules(), self.mask_features):
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
 
     def forward(self, features: Mapping[str, Tensor]) -> PixelFeatures:
         """Args:
@@ -97,7 +98,7 @@ class _DeformableTransformer(nn.Module):
         centres = torch.cat([pixel_centres(*shape, device=device) for shape in shapes]).to(source.dtype)
         output = self.encoder(source, position, centres, shapes)
         parts = output.transpose(1, 2).split([height * width for height, width in shapes], dim=2)
-        return [part.unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)]
+        return [part.view(*part.shape[:2], *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class _DeformableEncoder(nn.Module):
