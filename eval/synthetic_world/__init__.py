@@ -1,4 +1,4 @@
-"""The synthetic world: endless deterministic pictures and video with exact panoptic ground truth, tracks and captions."""
+"""The synthetic world: endless deterministic pictures and video with exact panoptic ground truth and captions."""
 
 from eval.synthetic_world.concepts import (
     STUFF,

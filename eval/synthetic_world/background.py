@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from eval.synthetic_world.concepts import STUFF, Split
-from eval.synthetic_world.textures import TILE, tile
+from eval.synthetic_world.textures import TILE, scaled_tile
 
 MIN_REGION = 0.03
 """Every region covers at least this share of a background, before things stand in front of it."""
 
 # How many textures of each kind a split knows, and from which number on: no texture is in two splits.
 _VARIANTS: dict[Split, tuple[int, int]] = {"train": (0, 8), "dev": (1000, 6), "test": (2000, 6)}
+_SCALES = (0.55, 0.65, 0.75, 0.87, 1.0, 1.2)
 _COARSE = 4  # Border fields are smooth, so they are evaluated on every fourth pixel.
 
 _OUTDOOR_BEHIND = ("hedge", "rock", "water", "brick wall")
@@ -62,25 +63,29 @@ def draw_background(
         softness = rng.uniform(1.0, 4.0) * unit / 256
         # floor(a + 1/2) is at least 128 exactly where the field is at least 0, so picture and map agree.
         opacity = np.clip(field * (127.5 / softness) + 128.0, 0, 255).astype(np.uint8)
-        image.paste(_fill(rng, kind, height, width, split, unit), (0, 0), Image.fromarray(opacity))
+        rows, columns = np.flatnonzero(opacity.max(axis=1)), np.flatnonzero(opacity.max(axis=0))
+        if not len(rows):
+            continue
+        top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+        texture = _fill(rng, kind, bottom - top, right - left, split, unit)
+        image.paste(texture, (left, top), Image.fromarray(opacity[top:bottom, left:right]))
     return Background(image=image, stuff_map=stuff_map)
 
 
 def _fill(rng: np.random.Generator, kind: int, height: int, width: int, split: Split, unit: int) -> Image.Image:
     """A whole picture of one texture, at a random scale, place and tint."""
     first, count = _VARIANTS[split]
-    texture = tile(kind, first + int(rng.integers(count)))
-    side = max(8, round(TILE * rng.uniform(0.55, 1.2) * unit / 256))
-    texture = texture.resize((side, side), Image.Resampling.BILINEAR)
+    variant = first + int(rng.integers(count))
+    # A few sizes only, so that scaled tiles are found in the cache.
+    side = max(8, round(TILE * float(rng.choice(_SCALES)) * unit / 256))
     gains = rng.uniform(0.82, 1.15) * rng.uniform(0.94, 1.06, 3)
-    ramp = np.arange(256)
-    texture = texture.point([int(v) for gain in gains for v in np.clip(ramp * gain, 0, 255)])
-    pixels = np.asarray(texture)
+    pixels = scaled_tile(kind, variant, side)
     columns = (np.arange(width) + int(rng.integers(side))) % side
     if rng.random() < 0.5:
         columns = columns[::-1]
     rows = (np.arange(height) + int(rng.integers(side))) % side
-    return Image.fromarray(pixels[rows].take(columns, axis=1))
+    filled = Image.fromarray(pixels.take(rows, axis=0).take(columns, axis=1))
+    return filled.point(np.clip(np.arange(256) * gains[:, None], 0, 255).astype(int).ravel().tolist())
 
 
 def _lay_out(
@@ -94,7 +99,9 @@ def _lay_out(
     """
     chance = rng.random()
     place = _Place(rng, height, width)
-    if chance < 0.5:
+    if count == 1:
+        names, fields = _choose(rng, [stuff.names[0] for stuff in STUFF], 1), []
+    elif chance < 0.5:
         names, fields = _outdoor(rng, place, count)
     elif chance < 0.75:
         names, fields = _indoor(rng, place, count)
@@ -123,7 +130,7 @@ class _Place:
             wavelength = self.height * self._rng.uniform(0.7, 1.6) / octave
             amplitude = waviness * self.height * self._rng.uniform(0.3, 1.0) / octave
             across = across + amplitude * np.sin(along * (2 * np.pi / wavelength) + self._rng.uniform(0, 2 * np.pi))
-        return across.astype(np.float32)
+        return np.asarray(across, dtype=np.float32)
 
     def blob(self, y: float, x: float, radius: float) -> NDArray[np.float32]:
         """Positive inside a wobbly ellipse around (y, x); `radius` in shares of the height."""
@@ -133,7 +140,7 @@ class _Place:
             self._rng.uniform(0, 0.4 / lobes) * np.sin(lobes * theta + self._rng.uniform(0, 2 * np.pi))
             for lobes in (2, 3, 5)
         )
-        return (radius * self.height * wobble - np.hypot(dy, dx)).astype(np.float32)
+        return np.asarray(radius * self.height * wobble - np.hypot(dy, dx), dtype=np.float32)
 
     def to_pixels(self, field: NDArray[np.float32]) -> NDArray[np.float32]:
         image = Image.fromarray(field).resize((self.width, self.height), Image.Resampling.BILINEAR)
@@ -172,7 +179,7 @@ def _outdoor(rng: np.random.Generator, place: _Place, count: int) -> _Layout:
 
 def _indoor(rng: np.random.Generator, place: _Place, count: int) -> _Layout:
     """One or more walls side by side above one or two floors."""
-    floors = 1 if count == 3 and rng.random() < 0.6 else 2
+    floors = 1 if count < 3 or (count == 3 and rng.random() < 0.6) else 2
     walls = max(1, min(count - floors, len(_INDOOR_BEHIND)))
     names = _choose(rng, _INDOOR_BEHIND, walls) + _choose(rng, _INDOOR_BELOW, floors)
     fields = []

@@ -41,8 +41,9 @@ def draw(icons: dict[str, Any], name: str) -> Image.Image:
     if entry is None:
         raise SystemExit(f"The icon set {icons['prefix']!r} has no icon {name!r}.")
     width, height = entry.get("width", icons["width"]), entry.get("height", icons["height"])
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width} {height}">'
-    png = bytes(resvg_py.svg_to_bytes(svg_string=f"{svg}{entry['body']}</svg>", width=CELL * _SUPERSAMPLING))
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    svg = f'<svg {names} viewBox="0 0 {width} {height}">{entry["body"]}</svg>'
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=CELL * _SUPERSAMPLING))
     image = Image.open(io.BytesIO(png)).convert("RGBA")
     image = image.crop(image.getchannel("A").point(lambda alpha: 255 if alpha >= 16 else 0).getbbox())
     factor = CELL / max(image.size)
@@ -64,7 +65,7 @@ def main(folder: Path) -> None:
             sprite = draw(icons, name)
             atlas.paste(sprite, (i % ATLAS_COLUMNS * CELL, i // ATLAS_COLUMNS * CELL))
             table[style][name] = [i, *sprite.size]
-        # Four bits of alpha precision less are invisible, and the colour under nothing need not be stored.
+        # The colour under nothing need not be stored.
         pixels = np.array(atlas)
         pixels[pixels[..., 3] == 0] = 0
         Image.fromarray(pixels).save(SPRITE_FOLDER / f"{style}.png", optimize=True)

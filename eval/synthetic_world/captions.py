@@ -8,7 +8,15 @@ import numpy as np
 from eval.synthetic_world.concepts import COUNT_WORDS, STUFF, THINGS, plural, with_article
 
 _OPENINGS = ("", "", "a photo of ", "a picture of ", "there is ", "an image of ", "a scene with ")
-_HUES = ((15, "red"), (42, "orange"), (70, "yellow"), (165, "green"), (200, "turquoise"), (255, "blue"), (290, "purple"))
+_HUES = (
+    (15, "red"),
+    (42, "orange"),
+    (70, "yellow"),
+    (165, "green"),
+    (200, "turquoise"),
+    (255, "blue"),
+    (290, "purple"),
+)
 
 
 def colour_word(red: float, green: float, blue: float) -> str | None:
@@ -55,7 +63,10 @@ def write_caption(
         else:
             number = COUNT_WORDS[count] if count < len(COUNT_WORDS) else "many"
             groups.append(f"{number} {plural(described)}")
-    sentence = str(rng.choice(_OPENINGS)) + join_words(groups)
+    opening = str(rng.choice(_OPENINGS))
+    if groups and not groups[0].startswith(("a ", "an ")):
+        opening = opening.replace("there is", "there are")
+    sentence = opening + join_words(groups)
     by_preposition: dict[str, list[str]] = {}
     for i in rng.permutation(len(stuff)):
         entry = STUFF[stuff[i]]

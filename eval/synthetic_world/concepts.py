@@ -1,4 +1,4 @@
-"""What can be seen in the synthetic world: the table of things and stuff, their words, and who is base and who novel."""
+"""What can be seen in the synthetic world: things and stuff, their words, and which things are base and which novel."""
 
 from dataclasses import dataclass
 from functools import cache

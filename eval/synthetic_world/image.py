@@ -114,7 +114,10 @@ def render_image(
     if rng.random() < 0.3:
         blurred = rng.random(len(placed)) < 0.4
         placed = [
-            (actor, blur_along(mark, rng.uniform(0, np.pi), rng.uniform(2, 6) * height / 256, height, width) if b else mark)
+            (
+                actor,
+                blur_along(mark, rng.uniform(0, np.pi), rng.uniform(2, 6) * height / 256, height, width) if b else mark,
+            )
             for (actor, mark), b in zip(placed, blurred, strict=True)
         ]
     # Back to front by the lower edge, as on ground seen at an angle, with exceptions.
@@ -125,13 +128,13 @@ def render_image(
     instance_map = np.zeros((height, width), dtype=np.uint16)
     for number, (_, mark) in enumerate(placed, start=1):
         paste(picture, mark, light, unit=height)
-        instance_map[mark.window][mark.alpha >= 128] = number
+        instance_map[mark.window][mark.own] = number
     rgb = light.expose(np.asarray(picture), rng)
     id_map, segments = label_pixels(
         instance_map,
         background.stuff_map,
         categories=[thing for (thing, _), _ in placed],
-        full_areas=[int(np.count_nonzero(mark.alpha >= 128)) for _, mark in placed],
+        full_areas=[int(np.count_nonzero(mark.own)) for _, mark in placed],
     )
     seen = [segment.category for segment in segments if segment.is_thing]
     regions = [segment.category - len(THINGS) for segment in segments if not segment.is_thing]
@@ -191,19 +194,23 @@ class Light:
         y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
         x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
         field = np.clip(1 + self.slope_y * y + self.slope_x * x, 0.4, 1.6)
-        lit = rgb * (field[..., None] * np.asarray(self.gain, dtype=np.float32))
+        lit = rgb.astype(np.float32)
+        lit *= field[..., None] * np.asarray(self.gain, dtype=np.float32)
         if self.noise:
             bank = _noise_bank()
-            start = int(rng.integers(len(bank) - 1))
-            # The bank is read in a ring, which is far cheaper than fresh normal numbers and looks no different.
-            lit += self.noise * np.resize(np.roll(bank, -start)[: min(lit.size, len(bank))], lit.shape)
+            start = int(rng.integers(len(bank) // 2))
+            # Reading on in a bank is far cheaper than fresh normal numbers and looks no different.
+            noise = (
+                np.resize(bank[start:], lit.size) if start + lit.size > len(bank) else bank[start : start + lit.size]
+            )
+            lit += np.float32(self.noise) * noise.reshape(lit.shape)
         np.clip(lit, 0, 255, out=lit)
         return lit.astype(np.uint8)
 
 
 @cache
 def _noise_bank() -> NDArray[np.float32]:
-    return np.random.default_rng(3).standard_normal((1 << 19) + 7, dtype=np.float32)
+    return np.random.default_rng(3).standard_normal(1 << 20, dtype=np.float32)
 
 
 def paste(picture: Image.Image, mark: Stamp, light: Light, *, unit: int) -> None:
@@ -274,7 +281,13 @@ def label_pixels(
 
 
 def _choose_poses(
-    rng: np.random.Generator, sprites: list[Sprite], fractions: NDArray[np.float64], height: int, width: int, *, centred: bool
+    rng: np.random.Generator,
+    sprites: list[Sprite],
+    fractions: NDArray[np.float64],
+    height: int,
+    width: int,
+    *,
+    centred: bool,
 ) -> list[Pose]:
     poses: list[Pose] = []
     boxes: list[tuple[float, float, float]] = []
@@ -296,9 +309,7 @@ def _choose_poses(
                 break
         assert best is not None
         boxes.append((best[1], best[2], side))
-        poses.append(
-            Pose(best[1], best[2], side, angle=float(rng.uniform(-25, 25)), mirrored=bool(rng.random() < 0.5))
-        )
+        poses.append(Pose(best[1], best[2], side, angle=float(rng.uniform(-25, 25)), mirrored=bool(rng.random() < 0.5)))
     return poses
 
 
@@ -309,7 +320,7 @@ def _drop_hidden(
     top = np.zeros((height, width), dtype=np.uint16)
     areas = []
     for number, (_, mark) in enumerate(placed, start=1):
-        own = mark.alpha >= 128
+        own = mark.own
         areas.append(int(np.count_nonzero(own)))
         top[mark.window][own] = number
     seen = np.bincount(top.ravel(), minlength=len(placed) + 1)[1:]

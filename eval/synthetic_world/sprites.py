@@ -1,8 +1,8 @@
 """Sprites: the pictures of things, read from the shipped atlases, and how one is put into a frame."""
 
 import json
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +23,26 @@ class Sprite:
 
     style: str
     icon: str
-    levels: tuple[Image.Image, ...]
-    """RGBA at full size, half, quarter and eighth, each with a clear margin of `MARGIN` pixels."""
+    drawn: tuple[Image.Image, ...]
+    """RGBA as drawn, at full size, half, quarter and eighth, each with a clear margin of `MARGIN` pixels."""
     height: int
     """Of the picture at full size without the margin, in pixels; the longer side is `CELL`."""
     width: int
     fill: float
     """Share of the picture's box that is opaque, in (0, 1]."""
+    colouring: tuple[float, ...] | None = None
+    """3×4 matrix on RGB, rows first; None leaves the colours as drawn."""
+    _coloured: dict[int, Image.Image] = field(default_factory=dict)
+
+    def level(self, number: int) -> Image.Image:
+        """RGBA at 1 / 2^`number` of the full size, in the sprite's colours."""
+        if self.colouring is None:
+            return self.drawn[number]
+        if number not in self._coloured:
+            rgb = self.drawn[number].convert("RGB").convert("RGB", self.colouring)
+            rgb.putalpha(self.drawn[number].getchannel("A"))
+            self._coloured[number] = rgb
+        return self._coloured[number]
 
     def side_for(self, area: float) -> float:
         """Length in pixels of the longer side at which the sprite covers `area` pixels."""
@@ -44,17 +57,11 @@ class Sprite:
             gain: factor on the brightness.
         """
         matrix = _colour_matrix(hue, saturation, gain)
-        # PIL applies a 3×4 matrix to RGB in C; alpha is put back untouched.
-        levels = []
-        for level in self.levels:
-            rgb = level.convert("RGB").convert("RGB", matrix)
-            rgb.putalpha(level.getchannel("A"))
-            levels.append(rgb)
-        return Sprite(self.style, self.icon, tuple(levels), self.height, self.width, self.fill)
+        return replace(self, colouring=matrix, _coloured={})
 
     def colour(self) -> tuple[float, float, float]:
         """Mean red, green and blue of the opaque pixels, 0..255."""
-        pixels = np.asarray(self.levels[2]).reshape(-1, 4).astype(np.float64)
+        pixels = np.asarray(self.level(2)).reshape(-1, 4).astype(np.float64)
         weights = pixels[:, 3] + 1e-9
         red, green, blue = (pixels[:, :3] * weights[:, None]).sum(0) / weights.sum()
         return float(red), float(green), float(blue)
@@ -76,7 +83,7 @@ class Pose:
     """Factor on the height alone (a gait, a breath)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Stamp:
     """A posed sprite cut to its box in a frame."""
 
@@ -85,10 +92,10 @@ class Stamp:
     image: Image.Image
     """RGBA."""
 
-    @property
-    def alpha(self) -> NDArray[np.uint8]:
-        """uint8 `[h, w]`: opacity; at least 128 is what the ground truth calls the thing's own pixels."""
-        return np.asarray(self.image.getchannel("A"))
+    @cached_property
+    def own(self) -> NDArray[np.bool_]:
+        """bool `[h, w]`: the pixels of at least half opacity, which the ground truth calls the thing's own."""
+        return np.asarray(self.image.getchannel("A")) >= 128
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -110,8 +117,8 @@ def stamp(sprite: Sprite, pose: Pose, *, height: int, width: int) -> Stamp | Non
     if top >= bottom or left >= right:
         return None
     # The smallest level that is not enlarged: bilinear sampling is clean down to half the size.
-    number = int(np.clip(np.floor(-np.log2(max(scale, 1e-6))), 0, len(sprite.levels) - 1))
-    level = sprite.levels[number]
+    number = int(np.clip(np.floor(-np.log2(max(scale, 1e-6))), 0, len(sprite.drawn) - 1))
+    level = sprite.level(number)
     inner_width, inner_height = level.width - 2 * MARGIN, level.height - 2 * MARGIN
     across = inner_width / (sprite.width * scale) * (-1.0 if pose.mirrored else 1.0)
     down = inner_height / (sprite.height * scale * pose.squash)

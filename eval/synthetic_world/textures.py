@@ -29,6 +29,12 @@ def tile(stuff: int, variant: int) -> Image.Image:
     return Image.fromarray(np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
 
 
+@lru_cache(maxsize=640)
+def scaled_tile(stuff: int, variant: int, side: int) -> NDArray[np.uint8]:
+    """uint8 `[side, side, 3]`: the tile at another size, still seamless."""
+    return np.asarray(tile(stuff, variant).resize((side, side), Image.Resampling.BILINEAR))
+
+
 @lru_cache(maxsize=4)
 def _frequencies() -> tuple[Field, Field]:
     y = np.fft.fftfreq(TILE)[:, None].astype(np.float32)
@@ -45,7 +51,7 @@ def _noise(rng: np.random.Generator, wavelength: float, *, stretch: float = 1.0,
     amplitude[0, 0] = 0.0
     spectrum = np.fft.rfft2(rng.standard_normal((TILE, TILE), dtype=np.float32)) * amplitude
     field = np.fft.irfft2(spectrum, s=(TILE, TILE))
-    return (field / (field.std() + 1e-9)).astype(np.float32)
+    return np.asarray(field / (field.std() + 1e-9), dtype=np.float32)
 
 
 def _ramp(field: Field, *colours: tuple[float, float, float]) -> NDArray[np.float32]:
@@ -54,7 +60,7 @@ def _ramp(field: Field, *colours: tuple[float, float, float]) -> NDArray[np.floa
     table = np.asarray(colours, dtype=np.float32)
     index = np.minimum(position.astype(np.int32), len(colours) - 2)
     part = (position - index)[..., None]
-    return (table[index] * (1 - part) + table[index + 1] * part).astype(np.float32)
+    return np.asarray(table[index] * (1 - part) + table[index + 1] * part, dtype=np.float32)
 
 
 def _vary(rng: np.random.Generator, colour: tuple[float, float, float], amount: float) -> tuple[float, float, float]:
@@ -91,7 +97,7 @@ def _sky(rng: np.random.Generator) -> NDArray[np.float32]:
     blue = _vary(rng, (98, 160, 226), 0.15)
     clouds = np.clip((_noise(rng, 90, stretch=1.7, octaves=0.9) - rng.uniform(-0.2, 1.2)) * 0.9, 0, 1)[..., None]
     white = np.asarray(_vary(rng, (238, 240, 245), 0.05), np.float32)
-    return np.asarray(blue, np.float32) * (1 - clouds) + white * clouds
+    return np.asarray(np.asarray(blue) * (1 - clouds) + white * clouds, dtype=np.float32)
 
 
 def _hedge(rng: np.random.Generator) -> NDArray[np.float32]:
@@ -111,7 +117,9 @@ def _brick_wall(rng: np.random.Generator) -> NDArray[np.float32]:
     joint = (y % height < 0.13 * height) | (shifted % width < 0.07 * width)
     shade = rng.normal(0, 0.7, (rows, rows)).astype(np.float32)[row, column] + 0.5 * _noise(rng, 8)
     base = _vary(rng, (158, 74, 52), 0.22)
-    bricks = _ramp(shade, (base[0] * 0.7, base[1] * 0.65, base[2] * 0.65), base, (base[0] * 1.2, base[1] * 1.3, base[2] * 1.3))
+    bricks = _ramp(
+        shade, (base[0] * 0.7, base[1] * 0.65, base[2] * 0.65), base, (base[0] * 1.2, base[1] * 1.3, base[2] * 1.3)
+    )
     mortar = np.asarray(_vary(rng, (188, 180, 168), 0.12), np.float32)
     return np.where(joint[..., None], mortar + 6 * _noise(rng, 4)[..., None], bricks).astype(np.float32)
 
@@ -137,7 +145,7 @@ def _water(rng: np.random.Generator) -> NDArray[np.float32]:
     deep, light = _vary(rng, (20, 82, 128), 0.15), _vary(rng, (86, 166, 190), 0.12)
     picture = _ramp(ripples, deep, deep, light)
     glint = np.clip(_noise(rng, 10, stretch=3.5) - 2.0, 0, 1)[..., None]
-    return picture + 120 * glint
+    return np.asarray(picture + 120 * glint, dtype=np.float32)
 
 
 def _grass(rng: np.random.Generator) -> NDArray[np.float32]:
@@ -172,7 +180,7 @@ def _gravel(rng: np.random.Generator) -> NDArray[np.float32]:
     tint = rng.normal(0, 1, (index.max() + 1, 3)) * 9 + rng.normal(0, 26, (index.max() + 1, 1))
     base = np.asarray(_vary(rng, (150, 142, 134), 0.12))
     stones = (base + tint).astype(np.float32)[index]
-    return stones * (0.35 + 0.65 * np.clip(border / 3.5, 0, 1))[..., None]
+    return np.asarray(stones * (0.35 + 0.65 * np.clip(border / 3.5, 0, 1))[..., None], dtype=np.float32)
 
 
 def _wood_floor(rng: np.random.Generator) -> NDArray[np.float32]:
@@ -197,7 +205,9 @@ def _tile_floor(rng: np.random.Generator) -> NDArray[np.float32]:
     y, x = _coordinates()
     row, column = np.floor(y / size).astype(np.int32), np.floor(x / size).astype(np.int32)
     light = np.asarray(_vary(rng, (222, 218, 208), 0.08), np.float32)
-    other = np.asarray(_vary(rng, ((60, 66, 78), (150, 180, 178), (178, 120, 96))[int(rng.integers(3))], 0.15), np.float32)
+    other = np.asarray(
+        _vary(rng, ((60, 66, 78), (150, 180, 178), (178, 120, 96))[int(rng.integers(3))], 0.15), np.float32
+    )
     picture = np.where(((row + column) % 2 == 0)[..., None], light, other) + 4 * _noise(rng, 30)[..., None]
     joint = (y % size < 2.5) | (x % size < 2.5)
     picture[joint] = (140, 136, 130)
