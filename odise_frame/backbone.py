@@ -1,0 +1,106 @@
+"""The backbone: padded frames to the four feature maps s2..s5, window by window."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from odise_frame.captioner import Caption, ImplicitCaptioner
+from odise_frame.clip import embed_images, resize_square
+from odise_frame.diffusion_backbone import DiffusionBackbone
+from odise_frame.feature_projection import LEVELS, FeatureProjections
+from odise_frame.frozen import FrozenParts
+from odise_frame.quirks import PUBLISHED, Quirks
+from odise_frame.sizes import OdiseSize
+from odise_frame.timing import StageTimes
+from odise_frame.windows import WindowGrid, cut_windows, plan_windows, stitch_windows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowFeatures:
+    """Everything that is known of a batch of windows on the way to their feature maps."""
+
+    image_embedding: Tensor
+    """`[B, embed_dim]`, CLIP's, not normalised."""
+    caption: Caption
+    latent: Tensor
+    """`[B, 4, h, w]`, scaled."""
+    noisy_latent: Tensor
+    taps: tuple[Tensor, ...]
+    """The eight features, `[B, C, h, w]` each."""
+
+
+class Backbone(nn.Module):
+    """Captioner and feature projections are its own; the frozen networks are given to its methods."""
+
+    def __init__(self, size: OdiseSize, quirks: Quirks = PUBLISHED) -> None:
+        super().__init__()
+        self.window = size.window
+        self.clip_side = size.clip.image_size
+        self.quirks = quirks
+        self.captioner = ImplicitCaptioner(size)
+        self.diffusion = DiffusionBackbone(size)
+        self.feature_projections = FeatureProjections(size)
+
+    def plan(self, height: int, width: int) -> WindowGrid:
+        """The windows of a padded frame of this size in pixels."""
+        return plan_windows(height, width, self.window)
+
+    def forward(
+        self, frozen: FrozenParts, images: Tensor, *, window_batch: int | None = None, times: StageTimes | None = None
+    ) -> dict[str, Tensor]:
+        """The maps `s2`..`s5` of a batch of frames: `[B, feature_dim, H / stride, W / stride]`, strides 4 to 32.
+
+        Args:
+            frozen: gradients flow through its UNet to the captioner; nothing else of it needs any.
+            images: float `[B, 3, H, W]` in [0, 1], padded to multiples of 64.
+            window_batch: windows go through the networks this many at a time; the last batch is filled up with black,
+                so that the shape of the arithmetic, and with it every bit of a window's maps, is the same whatever
+                else is in the batch. None: all at once, as they are.
+            times: where the seconds by stage are added.
+        """
+        grid = self.plan(images.shape[-2], images.shape[-1])
+        windows = cut_windows(images, grid)
+        count = len(windows)
+        batch = window_batch or count
+        parts = []
+        for start in range(0, count, batch):
+            part = windows[start : start + batch]
+            if missing := batch - len(part):
+                part = torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
+            parts.append(self.project(self.describe_windows(frozen, part, times=times), grid.side))
+        maps = {name: torch.cat([part[name] for part in parts])[:count] for name in parts[0]}
+        return {f"s{level}": stitch_windows(maps[f"s{level}"], grid, 1 << level) for level in LEVELS}
+
+    def describe_windows(
+        self, frozen: FrozenParts, windows: Tensor, *, times: StageTimes | None = None
+    ) -> WindowFeatures:
+        """Windows float `[B, 3, side, side]` in [0, 1]; a side other than the model's is resized to it."""
+        times = times or StageTimes()
+        if windows.shape[-1] != self.window:
+            windows = resize_square(windows, self.window, mode="bicubic", antialias=False)
+        with torch.no_grad():
+            with times.stage("captioner"):
+                seen = resize_square(windows, self.clip_side, mode="bicubic", antialias=self.quirks.captioner_antialias)
+                embedding = embed_images(frozen.clip, seen)
+            with times.stage("autoencoder"):
+                encoded = self.diffusion.encode(frozen.autoencoder, windows)
+                decoder_taps = self.diffusion.decode(frozen.autoencoder, encoded.latent)
+        with times.stage("captioner"):
+            caption = self.captioner(embedding, frozen.empty_prompt)
+        with times.stage("unet"):
+            noisy = self.diffusion.noised(encoded.latent)
+            unet_taps = self.diffusion.denoise(frozen.unet, noisy, caption.context, caption.time_offset)
+        return WindowFeatures(embedding, caption, encoded.latent, noisy, (*encoded.taps, *unet_taps, *decoder_taps))
+
+    def project(self, features: WindowFeatures, side: int) -> dict[str, Tensor]:
+        """The maps of the windows, each `[B, feature_dim, side / stride, side / stride]`."""
+        maps: dict[str, Tensor] = self.feature_projections(features.taps, side)
+        return maps
+
+
+def pad_frames(images: Tensor, divisibility: int) -> Tensor:
+    """`[B, 3, H, W]` with black added at the right and below until both sides are multiples of `divisibility`."""
+    height, width = images.shape[-2:]
+    return F.pad(images, (0, -width % divisibility, 0, -height % divisibility))
