@@ -1,0 +1,73 @@
+"""How unlike a track and a segment are, in [0, 1].
+
+    cost = 1 - (w_o · O + w_e · E + w_c · C) / (w_o + w_e + w_c)
+
+    O  mask overlap: IoU of the track's last mask, moved as the picture moved, with the segment; for a track that is
+       missing, of its silhouette at the predicted place, times exp(-time missing / silhouette_fade)
+    E  embedding likeness: (cosine to the track - m) / (1 - m), cut to [0, 1], where m is the mean cosine between
+       different segments of one frame, measured as the stream goes; left out where either has no embedding
+    C  class likeness: Bhattacharyya coefficient of the track's evidence and the segment's probabilities
+
+For a track that is lost O is left out too. A pair is considered if O ≥ overlap_gate, or if its embeddings allow it and
+the segment is where the track can be (place_gate, size_gate, reach_seconds); things go with things, stuff with stuff.
+A pair is made if its cost is at most 1 - accept.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracking.settings import TrackerSettings
+
+
+def cost(
+    overlap: NDArray[np.float64] | None,
+    embedding: NDArray[np.float64],
+    has_embedding: NDArray[np.bool_],
+    class_likeness: NDArray[np.float64],
+    settings: TrackerSettings,
+) -> NDArray[np.float64]:
+    """The formula above for any number of pairs.
+
+    Args:
+        overlap: O, or None to leave it out.
+        embedding: E, ignored where `has_embedding` is False.
+        class_likeness: C.
+    """
+    embedding_weight = settings.embedding_weight * has_embedding
+    total = settings.class_weight * class_likeness + embedding_weight * embedding
+    weight = settings.class_weight + embedding_weight
+    if overlap is not None:
+        total = total + settings.overlap_weight * overlap
+        weight = weight + settings.overlap_weight
+    result: NDArray[np.float64] = 1.0 - total / np.maximum(weight, 1e-9)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """What cosine two different segments have in this stream: the zero of embedding likeness."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, count: float, total: float, squares: float) -> "Contrast":
+        """From the decayed sums in the state. One imagined pair at 0 stands for what is not known yet."""
+        mean = total / (count + 1.0)
+        variance = max(squares / (count + 1.0) - mean * mean, 0.0)
+        # Above 0.95 nothing tells segments apart, and the division below would make noise of it.
+        return cls(mean=min(max(mean, 0.0), 0.95), deviation=float(variance**0.5))
+
+    def likeness(self, cosine: NDArray[np.float32]) -> NDArray[np.float64]:
+        """E for cosines: 0 = a stranger or worse, 1 = the same."""
+        return np.clip((cosine.astype(np.float64) - self.mean) / (1.0 - self.mean), 0.0, 1.0)
+
+
+def size_agrees(
+    first: NDArray[np.float64], second: NDArray[np.float64], settings: TrackerSettings
+) -> NDArray[np.bool_]:
+    """Whether areas `[N]` and `[M]` are within the size gate of each other, bool `[N, M]`."""
+    ratio = first[:, None] / second[None, :]
+    return (ratio <= settings.size_gate) & (ratio * settings.size_gate >= 1.0)

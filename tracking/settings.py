@@ -1,0 +1,134 @@
+"""`TrackerSettings`: every number that the tracker goes by, with the reason beside it."""
+
+from dataclasses import dataclass
+
+from videoseg.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerSettings:
+    """Thresholds and weights of the tracker. Times are in seconds of the stream: rate and sampling matter little.
+
+    Raises:
+        InputError: a number outside its range.
+    """
+
+    # Where overlap is measured
+
+    overlap_side: int = 960
+    """The longer side of the maps on which overlap is measured, at most, in samples. 960 takes every second row and
+    column of 1920×1080: a fourth of the work, and a segment of 8×8 pixels still has 16 samples."""
+
+    # The cost: one minus the weighted mean of what is known of a pair
+
+    overlap_weight: float = 0.5
+    """Weight of mask overlap. At video rate it is the most telling cue, so it weighs as much as the other two."""
+    embedding_weight: float = 0.35
+    """Weight of embedding likeness. Enough that two objects that swap places keep their ids: for a pair with overlap
+    0.6, the true partner's 0.35 outweighs the stranger's 0.5·0.6 once classes agree."""
+    class_weight: float = 0.15
+    """Weight of class likeness. It breaks ties; labels flicker, so alone it never decides."""
+    accept: float = 0.4
+    """Least likeness of a pair, in [0, 1]. Without embeddings and with equal classes this is an overlap (IoU) of 0.22,
+    with contradicting classes of 0.52 (systems that go by IoU alone take 0.3 to 0.5); with good embeddings an object
+    that jumped clear of its old mask (0 + 0.32 + 0.14) still passes."""
+    overlap_gate: float = 0.05
+    """Pairs with less overlap (IoU) than this are considered only if the embedding and the place allow it. Below it,
+    neighbours that touch through boundary noise would all become candidates."""
+    place_gate: float = 1.0
+    """How far from its predicted centre an object that does not overlap its old mask may be found, in diagonals of
+    its box: one diagonal is the farthest that two boxes of its size can be apart and still touch."""
+    size_gate: float = 4.0
+    """Largest ratio of areas between what a track was and a segment that it does not overlap. Perspective and partial
+    occlusion rarely change an area fourfold between two sightings; merges and fragments do."""
+
+    # Embeddings
+
+    contrast_frames: float = 50.0
+    """Memory, in frames, of the mean cosine between different segments of one frame. Likeness is measured from that
+    mean (cosine 0.6 can mean 'stranger' in one embedding and 'same' in another); two seconds of video settle it."""
+    embedding_memory: float = 0.9
+    """How much of a track's mean embedding a new sighting leaves: ten sightings, enough to average noise away and
+    short enough to follow a turning object."""
+    clear_view: float = 0.5
+    """Sightings with less than this share of the track's usual area are not learnt from: they show the occluder."""
+    gallery_size: int = 8
+    """Embeddings kept per track: front, back, sides, near, far. The results on disk keep as many."""
+    gallery_novelty: float = 0.1
+    """One minus the cosine above which a sighting is new enough to go into the gallery."""
+    refind_likeness: float = 0.5
+    """Least embedding likeness (see `contrast_frames`) at which a lost track is re-found: half way between a stranger
+    and a perfect match."""
+    refind_deviations: float = 2.5
+    """And the cosine must lie so many standard deviations above that of strangers: 0.6 % of a normal tail."""
+
+    # Life cycle
+
+    confirm_hits: int = 3
+    """Sightings that make a track confirmed. False segments rarely live three frames; published trackers
+    take 2 or 3."""
+    tentative_misses: int = 2
+    """Frames in a row that a tentative track may be missing: with 40 % of segments dropped, 3 misses in a row happen
+    to 6 % of true objects."""
+    patience: float = 0.5
+    """Seconds that a confirmed track may be missing before it is called lost: shorter gaps are the segmenter's."""
+    patience_misses: int = 2
+    """And at least so many frames, for low rates."""
+    silhouette_seconds: float = 3.0
+    """How long the last mask of a missing track is moved along and compared: occlusions by a passing object last up to
+    about 3 s; later the prediction says nothing about the mask any more."""
+    silhouette_fade: float = 2.0
+    """Seconds after which overlap with such a mask counts 1/e: the prediction drifts by about the object's size."""
+    max_silhouettes: int = 64
+    """Masks of missing tracks kept at most (the newest): at 1920×1080 at most half a megabyte
+    each (a mask as large as the picture), some kilobytes usually."""
+    velocity_memory: float = 0.7
+    """How much of a track's velocity a new sighting leaves: three sightings."""
+    velocity_seconds: float = 1.0
+    """A missing object is moved on by at most this many seconds of its velocity (exponentially slowing): it may have
+    stopped behind the occluder, and its reach grows anyway."""
+    stable_size: float = 0.1
+    """Velocity is learnt only between boxes whose sides changed by less than this share: a box that is being covered
+    moves its centre without moving."""
+    reach_seconds: float = 10.0
+    """Seconds after which a lost track may be re-found anywhere in the picture: most things cross it in that time."""
+    memory_seconds: float = 120.0
+    """Seconds after which a lost track ends. Returns after minutes are worth having; after that strangers that look
+    alike become likelier than the object itself."""
+    max_lost: int = 1000
+    """Lost tracks kept at most (the longest gone end first): 8 MB of embeddings of 256 numbers."""
+
+    # Category by evidence
+
+    evidence_memory: float = 0.98
+    """How much of a track's class evidence a new sighting leaves: fifty sightings outvote a flicker of a second, and a
+    wrong start is mended within about as long."""
+    evidence_margin: float = 1.1
+    """A track's category changes when the evidence for another is larger by this factor: at a tie nothing flickers."""
+    evidence_categories: int = 16
+    """Categories kept per track: three times what a segment brings (5), so that a second choice is not forgotten."""
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_memory", "velocity_memory", "evidence_memory", "clear_view", "stable_size"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise InputError(f"The tracker setting {name} must be in [0, 1), got {getattr(self, name)}.")
+        for name in ("accept", "overlap_gate", "refind_likeness", "gallery_novelty"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"The tracker setting {name} must be in [0, 1], got {getattr(self, name)}.")
+        for name in ("overlap_side", "gallery_size", "confirm_hits", "evidence_categories"):
+            if getattr(self, name) < 1:
+                raise InputError(f"The tracker setting {name} must be at least 1, got {getattr(self, name)}.")
+        for name in (
+            "tentative_misses", "patience", "patience_misses", "silhouette_seconds", "max_silhouettes", "max_lost",
+            "memory_seconds", "place_gate", "refind_deviations", "embedding_weight", "class_weight",
+        ):  # fmt: skip
+            if getattr(self, name) < 0:
+                raise InputError(f"The tracker setting {name} must not be negative, got {getattr(self, name)}.")
+        for name in (
+            "overlap_weight", "contrast_frames", "silhouette_fade", "velocity_seconds", "reach_seconds",
+        ):  # fmt: skip
+            if getattr(self, name) <= 0:
+                raise InputError(f"The tracker setting {name} must be positive, got {getattr(self, name)}.")
+        for name in ("size_gate", "evidence_margin"):
+            if getattr(self, name) < 1:
+                raise InputError(f"The tracker setting {name} is a ratio of at least 1, got {getattr(self, name)}.")
