@@ -43,6 +43,10 @@ class SourceInfo:
     sample_aspect_ratio: Fraction = Fraction(1)
     interlaced: bool = False
     variable_rate: bool = False
+    first_time: float = 0.0
+    """`Frame.time` of the first shown frame, in seconds."""
+    keyframe_interval: int | None = None
+    """Longest distance between keyframes in frames, so the longest way to a frame in the middle; None: unknown."""
     oddities: tuple[str, ...] = ()
     """One sentence for each thing about the source that a user would want to know."""
 
