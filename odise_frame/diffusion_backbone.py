@@ -43,8 +43,8 @@ def describe_taps(vae: VaeSize, unet: UnetSize) -> tuple[Tap, ...]:
     return (
         Tap(vae.channels[2], 4, 2),
         Tap(vae.channels[3], 8, 3),
-        # On the UNet's way up a block's input is what comes from below, joined with a skip connection.
-        Tap(unet.channels[3] + unet.channels[3], 64, 5),
+        # Joined with the skip connection from the next finer level (on the finest: from the first convolution).
+        Tap(unet.channels[3] + unet.channels[2], 64, 5),
         Tap(unet.channels[2] + unet.channels[1], 32, 5),
         Tap(unet.channels[1] + unet.channels[0], 16, 4),
         Tap(unet.channels[0] + unet.channels[0], 8, 3),
