@@ -14,7 +14,7 @@ _THING_OUTLINE_OPACITY = 0.95
 _STUFF_OUTLINE_OPACITY = 0.6
 _OUTLINE_WHITE = 0.25  # an outline is the colour of its mask, lighter
 
-_OUTLINE_PER_PIXEL = 1 / 480  # of the shorter side: 1 pixel at 480p, 2 at 1080p
+_OUTLINE_PER_PIXEL = 1 / 360  # of the shorter side: 1 pixel at 360p, 3 at 1080p
 _FONT_PER_PIXEL = 1 / 30  # of the shorter side: 12 at 360p, 36 at 1080p
 _SMALLEST_FONT = 11  # below this, letters run together after H.264
 _LARGEST_FONT = 64
