@@ -1,0 +1,246 @@
+"""VIPSeg: video panoptic segments as PNGs per frame and one JSON, ids stable over a video.
+
+Source: the VIPSeg repository (https://github.com/VIPSeg-Dataset/VIPSeg-Dataset, README and evaluation layout), itself
+COCO panoptic with a level for videos:
+
+    pred.json       {"videos": [{"video_id", "images": [{"id", "file_name", "width", "height"}]}],
+                     "annotations": [{"video_id", "annotations": [{"file_name", "image_id", "segments_info"}]}],
+                     "categories": [{"id", "name", "isthing"}]}
+    pan_pred/<video>/<frame>.png
+
+Ground truth has the same JSON beside `panomasksRGB/`; predictions often lack `videos` and `categories`. All are read.
+The raw `panomasks/` of the data set (values category and category · 100 + instance) are not: its own scripts turn them
+into `panomasksRGB/`.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videoseg.errors import InputError
+from videoseg.formats.panoptic_png import (
+    Categories,
+    Times,
+    categories_json,
+    guess_categories,
+    inside,
+    panoptic_frame,
+    read_categories,
+    segments_info,
+    write_png,
+)
+from videoseg.formats.recorded import RecordedFrame, RecordedSegments
+from videoseg.panoptic import PanopticFrame
+from videoseg.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from videoseg.store.reader import Run
+
+NAME = "vipseg"
+
+_JSON = "pred.json"
+_PNGS = "pan_pred"
+
+_PNG_FOLDERS = (_PNGS, "panomasksRGB")
+
+DEFAULT_RATE = Fraction(25)
+"""Frames per second of videos that don't say when their frames were shown."""
+
+
+def sniff(path: Path) -> bool:
+    """Whether `path` is a VIPSeg JSON or a folder with one."""
+    return bool(_candidates(path))
+
+
+def read(path: Path, rate: Fraction = DEFAULT_RATE) -> RecordedSegments:
+    """Reads a folder, or the JSON in it.
+
+    Args:
+        path: the folder or the JSON.
+        rate: frames per second where the file gives no times.
+
+    Raises:
+        InputError: none or several such files, or one with wrong fields.
+    """
+    found = _candidates(path)
+    if not found:
+        raise InputError(f"{path} holds no VIPSeg JSON (`annotations` with a `video_id` each).")
+    if len(found) > 1:
+        raise InputError(f"{path} holds several VIPSeg files: {', '.join(p.name for p, _ in found)}. Name one of them.")
+    file, data = found[0]
+    categories = _categories(data, file)
+    images = _images(data)
+    recorded: dict[str, list[RecordedFrame]] = {}
+    for i, video in enumerate(data["annotations"]):
+        where = f"{file}: annotations[{i}]"
+        name = video.get("video_id")
+        if not isinstance(name, str | int) or isinstance(name, bool) or name == "":
+            raise InputError(f"{where}.video_id must name the video, found {name!r}.")
+        name = str(name)
+        if name in recorded:
+            raise InputError(f"{where}.video_id {name!r} stands twice in the file.")
+        annotations = video.get("annotations")
+        if not isinstance(annotations, list):
+            raise InputError(f"{where}.annotations must be a list.")
+        recorded[name] = []
+        root = _png_folder(file, name, annotations)
+        for j, annotation in enumerate(annotations):
+            place = f"{where}.annotations[{j}]"
+            if not isinstance(annotation, dict):
+                raise InputError(f"{place} must be an object with `file_name` and `segments_info`.")
+            image = images.get((name, _stem(annotation.get("file_name"))), {})
+            png = inside(root, annotation.get("file_name"), place)
+            reader = partial(
+                panoptic_frame,
+                stream=name,
+                times=Times.of_json(image, j, rate, f"{file}: videos, image {annotation.get('file_name')}"),
+                png=png,
+                listed=annotation.get("segments_info"),
+                categories=categories,
+                tracked=True,
+                size=_size(image),
+                where=f"{place}.segments_info",
+            )
+            recorded[name].append(RecordedFrame(png, reader))
+    return RecordedSegments(path=file, format=NAME, vocabulary=categories.vocabulary, tracked=True, recorded=recorded)
+
+
+def export(run: "Run", folder: Path) -> Path:
+    """Writes a run; the video is called as the file it came from."""
+    return write(folder, run.vocabulary, {video_name(run.manifest.stream): run.frames()})
+
+
+def write(folder: Path, vocabulary: Vocabulary, videos: dict[str, Iterable[PanopticFrame]]) -> Path:
+    """Writes tracked frames of one or more videos; ids in the PNGs are track ids.
+
+    Memory grows by a few hundred bytes per frame.
+
+    Args:
+        folder: is made where it is not there.
+        videos: name -> frames in order, every segment with a track, no track twice in a frame.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: a frame without tracks, or with a track twice or above 2²⁴ - 1.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    listed: list[dict[str, Any]] = []
+    path = folder / _JSON
+    # The JSON appears under its name when it is whole; what is large in it goes to disk as it comes.
+    unfinished = path.with_suffix(".partial")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write('{"annotations": [')
+        for i, (video, frames) in enumerate(videos.items()):
+            images: list[dict[str, Any]] = []
+            file.write(f'{", " if i else ""}{{"video_id": {json.dumps(video)}, "annotations": [')
+            (folder / _PNGS / video).mkdir(parents=True, exist_ok=True)
+            for j, (image, annotation) in enumerate(_write_frames(folder, video, frames)):
+                images.append(image)
+                file.write((",\n" if j else "\n") + json.dumps(annotation, allow_nan=False))
+            file.write("]}")
+            listed.append({"video_id": video, "images": images})
+        file.write('],\n"videos": ' + json.dumps(listed, allow_nan=False))
+        file.write(',\n"categories": ' + json.dumps(categories_json(vocabulary)) + "}\n")
+    unfinished.replace(path)
+    return folder
+
+
+def video_name(stream: str) -> str:
+    """A folder name for a stream: the file's name without its ending, other characters replaced by `_`."""
+    name = re.sub(r"[^\w.-]+", "_", Path(stream.rstrip("/")).stem).strip("._")
+    return name or "video"
+
+
+def _write_frames(
+    folder: Path, video: str, frames: Iterable[PanopticFrame]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Writes PNGs and yields (`images` entry, `annotations` entry)."""
+    for number, frame in enumerate(frames):
+        ids = {segment.id: segment.track for segment in frame.segments}
+        track_map = frame.track_map()  # ValueError where a track is missing
+        tracks = {i: track for i, track in ids.items() if track is not None}
+        if len(set(tracks.values())) != len(tracks):
+            raise ValueError(f"a track stands twice: {sorted(tracks.values())} ({frame.where})")
+        # With the number first, names sort in order also where a live source reconnected and indices begin again.
+        name = f"{number:08d}"
+        write_png(folder / _PNGS / video / f"{name}.png", track_map)
+        height, width = frame.size
+        times = Times(frame.index, frame.epoch, frame.pts, frame.time_base, frame.time)
+        yield (
+            {"id": name, "file_name": f"{name}.jpg", "width": width, "height": height, **times.to_json()},
+            {"file_name": f"{name}.png", "image_id": name, "segments_info": segments_info(frame, tracks)},
+        )
+
+
+def _candidates(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path] if path.suffix == ".json" else []
+    found = []
+    for file in files:
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        annotations = data.get("annotations") if isinstance(data, dict) else None
+        if (
+            isinstance(annotations, list)
+            and annotations
+            and all(isinstance(video, dict) and "video_id" in video and "annotations" in video for video in annotations)
+        ):
+            found.append((file, data))
+    return found
+
+
+def _png_folder(file: Path, video: str, annotations: list[Any]) -> Path:
+    """Where the PNGs of a video are: in the first of the usual places that there is."""
+    places = [file.parent / name / video for name in _PNG_FOLDERS]
+    places += [file.parent / file.stem / video, file.parent / video]
+    for place in places:
+        if place.is_dir():
+            return place
+    if annotations:
+        raise InputError(
+            f"{file} lists the video {video!r}, but there is no folder with its PNGs: neither "
+            f"{' nor '.join(str(place) for place in places)}."
+        )
+    return places[0]
+
+
+def _categories(data: dict[str, Any], file: Path) -> Categories:
+    if "categories" in data:
+        return read_categories(data["categories"], f"{file}: categories")
+    said: dict[int, bool | None] = {}
+    for video in data["annotations"]:
+        for annotation in video["annotations"] if isinstance(video["annotations"], list) else []:
+            for segment in annotation.get("segments_info") or []:
+                number = segment.get("category_id")
+                if isinstance(number, int):
+                    is_thing = segment.get("isthing")
+                    said[number] = said.get(number) if is_thing is None else bool(is_thing)
+    return guess_categories(said, str(file))
+
+
+def _images(data: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """(video, file name without ending) -> entry of `videos[].images`, where there is one."""
+    videos = data.get("videos")
+    found = {}
+    for video in videos if isinstance(videos, list) else []:
+        images = video.get("images") if isinstance(video, dict) else None
+        for image in images if isinstance(images, list) else []:
+            if isinstance(image, dict):
+                found[str(video.get("video_id")), _stem(image.get("file_name"))] = image
+    return found
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    height, width = image.get("height"), image.get("width")
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def _stem(name: object) -> str:
+    return Path(str(name)).stem
