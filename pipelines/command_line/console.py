@@ -1,0 +1,137 @@
+"""What the command line says and where: results on stdout, everything else on stderr, bars only on a terminal."""
+
+import errno
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from videoseg.errors import InputError, VideosegError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipelines.progress import Progress
+
+_PHASES = {"segment": "Segmenting", "overlay": "Drawing overlay", "export": "Exporting"}
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_verbosity = 0
+
+
+def verbosity() -> int:
+    """How often -v was given."""
+    return _verbosity
+
+
+def set_verbosity(level: int) -> None:
+    """Quiet libraries unless asked: warnings and logs of others appear from -v on, ours with -v, debug with -vv."""
+    global _verbosity
+    _verbosity = level
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=(logging.ERROR, logging.INFO, logging.DEBUG)[min(level, 2)],
+        format="%(asctime)s %(name)s: %(message)s" if level else "%(message)s",
+    )
+    if level == 0:
+        warnings.filterwarnings("ignore")
+        for variable in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+            os.environ.setdefault(variable, "error")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """A line that the person should not miss, on stderr."""
+    say(f"videoseg: note: {text}")
+
+
+def fail(text: str, code: int, *, as_json: bool = False) -> int:
+    """Says why the command ends, for people and (with --json) for programs; returns the exit code."""
+    say(f"videoseg: {text}")
+    if as_json:
+        print_json({"error": text, "exit_code": code})
+    return code
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """The one JSON object of a command, on stdout."""
+    print(json.dumps(data, indent=2, ensure_ascii=False, default=str), flush=True)
+
+
+def exit_code(error: VideosegError) -> int:
+    """A full disk is the user's to mend, like any other unusable input; the rest says it itself."""
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno in _DISK_FULL:
+        return InputError.exit_code
+    return error.exit_code
+
+
+def table(rows: Mapping[str, object]) -> str:
+    """Two columns, the first as wide as its longest word."""
+    width = max((len(key) for key in rows), default=0)
+    return "\n".join(f"{key:<{width}}  {value}".rstrip() for key, value in rows.items())
+
+
+def bytes_text(count: float) -> str:
+    """`1.5 GB`; decimal units as disks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+@contextmanager
+def progress_bar(*, enabled: bool = True) -> "Iterator[Callable[[Progress], None]]":
+    """A bar with rate and remaining time on stderr; without a terminal it stays silent."""
+    if not enabled or not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+    from rich.progress import Task, TaskID
+    from rich.text import Text
+
+    class Rate(TextColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f} frames/s" if task.speed else "… frames/s")
+
+    class Count(TextColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{int(task.completed)}/{'?' if task.total is None else int(task.total)}")
+
+    bar = Bar(
+        TextColumn("{task.description:<15}"),
+        BarColumn(bar_width=None),
+        Count(""),
+        Rate(""),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=Console(stderr=True),
+        speed_estimate_period=60,
+    )
+    tasks: dict[str, TaskID] = {}
+    with bar:
+
+        def show(progress: "Progress") -> None:
+            if progress.phase not in tasks:
+                tasks[progress.phase] = bar.add_task(
+                    _PHASES.get(progress.phase, progress.phase), total=progress.total, completed=progress.done
+                )
+            bar.update(tasks[progress.phase], completed=progress.done)
+
+        yield show

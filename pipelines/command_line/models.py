@@ -1,0 +1,49 @@
+"""`videoseg models`: which models there are, whether they are here, and under which licence."""
+
+import typer
+
+from pipelines.command_line import console
+from pipelines.command_line.options import AsJson, Verbose
+
+app = typer.Typer(no_args_is_help=True, help="The models that --model takes.")
+
+
+@app.callback()
+def _root() -> None:
+    pass
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False, verbose: Verbose = 0) -> None:
+    """Known models: installed or not, size, licence, and what each of them knows.
+
+    **Example:** `videoseg models list`
+    """
+    console.set_verbosity(verbose)
+    from pipelines.models import DEFAULT_MODEL, KNOWN_MODELS, installed
+
+    rows = [
+        {
+            "name": model.name,
+            "default": model.name == DEFAULT_MODEL,
+            "installed": installed(model),
+            "bytes": model.size,
+            "licence": model.licence,
+            "what": model.what,
+            "knows": model.knows,
+            "how_to_get": "" if installed(model) else model.how_to_get,
+        }
+        for model in KNOWN_MODELS
+    ]
+    if as_json:
+        console.print_json({"models": rows})
+        return
+    for row in rows:
+        state = "installed" if row["installed"] else "not installed"
+        size = f", {console.bytes_text(row['bytes'])}" if row["bytes"] else ""
+        print(f"{row['name']}{' (default)' if row['default'] else ''} — {state}{size}")
+        print(f"    {row['what']}")
+        print(f"    knows: {row['knows']}")
+        print(f"    licence: {row['licence']}")
+        if row["how_to_get"]:
+            print(f"    to get it: {row['how_to_get']}")

@@ -1,0 +1,64 @@
+"""Running a job for a person: progress, signals, and what is said at the end. Shared by `segment` and `track`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pipelines.command_line import console
+from pipelines.command_line.interruption import interruption
+
+if TYPE_CHECKING:
+    from pipelines.progress import Progress
+    from pipelines.run import Job
+    from pipelines.settings import Placement, Products
+    from videoseg.store.reader import Run
+
+
+def execute(
+    make_job: "Callable[[], Job]",
+    output: Path,
+    *,
+    placement: "Placement",
+    products: "Products",
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Runs a job into a folder and says what came of it.
+
+    Raises:
+        typer.Exit: with the exit code of a signal, where one ended the run.
+    """
+    with interruption() as interrupted:
+        from pipelines.run import run_job
+
+        job = make_job()
+        with console.progress_bar(enabled=not as_json) as show:
+
+            def on_progress(progress: "Progress") -> None:
+                interrupted.armed = True
+                show(progress)
+
+            run = run_job(
+                job,
+                output,
+                placement=placement,
+                products=products,
+                overwrite=overwrite,
+                on_progress=on_progress,
+                stop=interrupted.stop,
+            )
+        if as_json:
+            console.print_json(describe(run))
+        else:
+            print(run.report)
+        if interrupted.signal is not None and not run.complete:
+            console.say(f"Stopped. What was done is in {run.location} and can be read (complete: false).")
+            raise typer.Exit(interrupted.exit_code)
+
+
+def describe(run: "Run") -> dict[str, Any]:
+    """A run as one JSON object."""
+    report = run.report
+    return {"output": run.location, **report}

@@ -1,0 +1,67 @@
+"""From what a user names to a `Job`: sources, models, recorded segments."""
+
+from pathlib import Path
+
+from pipelines.models import load_model, uses_torch
+from pipelines.profile import numeric_profile, usable_cores
+from pipelines.run import Job
+from pipelines.settings import Placement, RunSettings
+from tracking import PanopticTracker
+from videoseg.errors import InputError
+from videoseg.protocols import Source
+from videoseg.video import open_source
+from videoseg.vocabulary import Vocabulary
+
+
+def segment_job(
+    source: str | Path, vocabulary: Vocabulary, *, model: str, settings: RunSettings, placement: Placement
+) -> Job:
+    """A job that segments and tracks a video file or a folder of images.
+
+    Raises:
+        InputError: unknown model, or a device that this machine has not.
+    """
+    torch_model = uses_torch(model)
+    device = resolve_device(placement.device) if torch_model else "cpu"
+    threads = placement.threads or usable_cores()
+
+    def open_it() -> Source:
+        return open_source(
+            source,
+            decoder=settings.decoder,
+            every=settings.every,
+            fps=settings.fps,
+            start=settings.start,
+            end=settings.end,
+        )
+
+    return Job(
+        open_source=open_it,
+        make_segmenter=lambda: load_model(model, vocabulary, device=device, threads=threads),
+        make_tracker=lambda: PanopticTracker(vocabulary=vocabulary),
+        vocabulary=vocabulary,
+        settings=settings,
+        profile=numeric_profile(
+            device=device.split(":")[0], threads=threads, decoder=settings.decoder, uses_torch=torch_model
+        ),
+    )
+
+
+def resolve_device(name: str) -> str:
+    """The device that a name means here.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda" if gpus else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise InputError(f"There is no device {name!r}. Name auto, cpu, cuda or cuda:0, cuda:1, …")
+    if kind == "cuda" and int(number or 0) >= gpus:
+        here = f"{gpus} GPU{'s' if gpus != 1 else ''}" if gpus else "no GPU that torch can use"
+        raise InputError(f"--device {name} is not here: this machine has {here}. See `videoseg doctor`.")
+    return name
