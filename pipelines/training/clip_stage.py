@@ -27,9 +27,7 @@ MAX_SCALE = 100.0
 _ARTICLE = re.compile(r"^(?:a picture of|a photo of|there is|there are|an? image of)\s+", re.IGNORECASE)
 
 
-def build_stage(
-    size: OdiseSize, objects: Pictures, scenes: Pictures, settings: StageSettings = SETTINGS
-) -> Stage:
+def build_stage(size: OdiseSize, objects: Pictures, scenes: Pictures, settings: StageSettings = SETTINGS) -> Stage:
     """Symmetric contrastive loss; equal captions in a batch count as equally right."""
     model = build_clip(size.clip).train()
     tokenizer = Tokenizer(size.clip)
