@@ -13,17 +13,24 @@ from eval.synthetic_world.concepts import (
     vocabulary,
 )
 from eval.synthetic_world.image import SyntheticImage, SyntheticSegment, render_image
+from eval.synthetic_world.levels import LEVELS, LevelName
+from eval.synthetic_world.video import RATE, SyntheticFrame, render_video
 
 __all__ = [
+    "LEVELS",
+    "RATE",
     "STUFF",
     "STYLES",
     "THINGS",
     "UNSEEN_STYLE",
     "Concepts",
+    "LevelName",
     "Split",
+    "SyntheticFrame",
     "SyntheticImage",
     "SyntheticSegment",
     "render_image",
+    "render_video",
     "stuff_text",
     "thing_indices",
     "things_text",

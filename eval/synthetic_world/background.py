@@ -100,7 +100,7 @@ def _lay_out(
     chance = rng.random()
     place = _Place(rng, height, width)
     if count == 1:
-        names, fields = _choose(rng, [stuff.names[0] for stuff in STUFF], 1), []
+        names, fields = _choose(rng, [stuff.names[0] for stuff in STUFF], 1), list[NDArray[np.float32]]()
     elif chance < 0.5:
         names, fields = _outdoor(rng, place, count)
     elif chance < 0.75:

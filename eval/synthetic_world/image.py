@@ -1,5 +1,6 @@
 """`render_image`: one picture of the world by its seed, with exact panoptic ground truth and a caption."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
@@ -28,7 +29,7 @@ MIN_VISIBLE = 0.0005
 """A segment of fewer pixels than this share of the frame (and than 12) is no segment: its pixels are void."""
 _MIN_PIXELS = 12
 
-_SPLIT_NUMBER: dict[Split, int] = {"train": 0, "dev": 1, "test": 2}
+SPLIT_NUMBER: dict[Split, int] = {"train": 0, "dev": 1, "test": 2}
 _KIND_NUMBER: dict[Kind, int] = {"scene": 0, "object": 1}
 
 
@@ -45,6 +46,8 @@ class SyntheticSegment:
     """Visible pixels."""
     visible: float = 1.0
     """Visible share of what would be seen if nothing stood in front and the frame had no edge, in (0, 1]."""
+    indistinguishable: bool = False
+    """Another thing of the video looks exactly the same."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +94,7 @@ def render_image(
         kind: what sort of picture.
         styles: art styles to draw from instead of the split's own.
     """
-    rng = np.random.default_rng([11, _SPLIT_NUMBER[split], _KIND_NUMBER[kind], seed])
+    rng = np.random.default_rng([11, SPLIT_NUMBER[split], _KIND_NUMBER[kind], seed])
     allowed = thing_indices(concepts)
     styles = styles or styles_of(split)
     single = kind == "object"
@@ -109,38 +112,48 @@ def render_image(
             actors.append((thing, choose_sprite(rng, thing, styles)))
     poses = _choose_poses(rng, [sprite for _, sprite in actors], fractions, height, width, centred=single)
     light = Light.draw(rng)
-    stamps = [stamp(sprite, pose, height=height, width=width) for (_, sprite), pose in zip(actors, poses, strict=True)]
-    placed = [(actor, mark) for actor, mark in zip(actors, stamps, strict=True) if mark is not None]
+    placed = []
+    for (thing, sprite), pose in zip(actors, poses, strict=True):
+        mark = stamp(sprite, pose, height=height, width=width)
+        if mark is not None:
+            placed.append(_Placed(thing, sprite, pose, mark))
     if rng.random() < 0.3:
-        blurred = rng.random(len(placed)) < 0.4
-        placed = [
-            (
-                actor,
-                blur_along(mark, rng.uniform(0, np.pi), rng.uniform(2, 6) * height / 256, height, width) if b else mark,
-            )
-            for (actor, mark), b in zip(placed, blurred, strict=True)
-        ]
+        for i in np.flatnonzero(rng.random(len(placed)) < 0.4).tolist():
+            angle, length = rng.uniform(0, np.pi), rng.uniform(2, 6) * height / 256
+            placed[i] = replace(placed[i], mark=blur_along(placed[i].mark, angle, length, height, width))
     # Back to front by the lower edge, as on ground seen at an angle, with exceptions.
-    depth = [mark.top + mark.image.height + rng.normal(0, 0.1 * height) for _, mark in placed]
-    placed = [placed[i] for i in np.argsort(depth, kind="stable")]
-    placed = _drop_hidden(placed, height, width)
+    depth = [entry.mark.top + entry.mark.image.height + rng.normal(0, 0.1 * height) for entry in placed]
+    placed = _drop_hidden([placed[i] for i in np.argsort(depth, kind="stable")], height, width)
     picture = background.image
     instance_map = np.zeros((height, width), dtype=np.uint16)
-    for number, (_, mark) in enumerate(placed, start=1):
-        paste(picture, mark, light, unit=height)
-        instance_map[mark.window][mark.own] = number
+    for number, entry in enumerate(placed, start=1):
+        paste(picture, entry.mark, light, unit=height)
+        instance_map[entry.mark.window][entry.mark.own] = number
     rgb = light.expose(np.asarray(picture), rng)
     id_map, segments = label_pixels(
         instance_map,
         background.stuff_map,
-        categories=[thing for (thing, _), _ in placed],
-        full_areas=[int(np.count_nonzero(mark.own)) for _, mark in placed],
+        categories=[entry.thing for entry in placed],
+        full_areas=[entry.sprite.area_at(entry.pose) for entry in placed],
     )
-    seen = [segment.category for segment in segments if segment.is_thing]
-    regions = [segment.category - len(THINGS) for segment in segments if not segment.is_thing]
-    shown = [(thing, sprite) for i, ((thing, sprite), _) in enumerate(placed) if any(s.id == i + 1 for s in segments)]
-    caption, nouns = write_caption(rng, seen, regions, _shared_colours(shown))
+    seen = [segment for segment in segments if segment.is_thing]
+    caption, nouns = write_caption(
+        rng,
+        [segment.category for segment in seen],
+        [segment.category - len(THINGS) for segment in segments if not segment.is_thing],
+        _shared_colours([placed[segment.id - 1] for segment in seen]),
+    )
     return SyntheticImage(rgb, id_map, segments, caption, nouns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Placed:
+    """A thing that stands in a picture."""
+
+    thing: int
+    sprite: Sprite
+    pose: Pose
+    mark: Stamp
 
 
 def choose_sprite(rng: np.random.Generator, thing: int, styles: tuple[str, ...]) -> Sprite:
@@ -249,8 +262,8 @@ def label_pixels(
     instance_map: NDArray[np.uint16],
     stuff_map: NDArray[np.uint8],
     *,
-    categories: list[int],
-    full_areas: list[int],
+    categories: Sequence[int],
+    full_areas: Sequence[float],
 ) -> tuple[NDArray[np.uint16], tuple[SyntheticSegment, ...]]:
     """Joins things and stuff into one id map.
 
@@ -258,7 +271,7 @@ def label_pixels(
         instance_map: uint16 `[H, W]`: 0 or the number of a thing, 1 .. `len(categories)`.
         stuff_map: uint8 `[H, W]` of indices into `STUFF`.
         categories: for each thing its index into `THINGS`.
-        full_areas: for each thing the pixels it would have with nothing in front of it.
+        full_areas: for each thing the pixels it would have with nothing in front of it and no edge of the frame.
 
     Returns:
         The id map (a thing keeps its number, stuff comes after, slivers are void) and its segments.
@@ -270,13 +283,13 @@ def label_pixels(
     table = np.arange(len(areas), dtype=np.uint16)
     table[areas < least] = 0
     segments = []
-    for i in np.flatnonzero(table):
+    for i in np.flatnonzero(table).tolist():
         area = int(areas[i])
         if i <= count:
             share = min(1.0, area / max(area, full_areas[i - 1]))
-            segments.append(SyntheticSegment(int(i), categories[i - 1], True, area, share))
+            segments.append(SyntheticSegment(i, categories[i - 1], True, area, share))
         else:
-            segments.append(SyntheticSegment(int(i), len(THINGS) + int(i) - count - 1, False, area))
+            segments.append(SyntheticSegment(i, len(THINGS) + i - count - 1, False, area))
     return table[id_map], tuple(segments)
 
 
@@ -313,24 +326,23 @@ def _choose_poses(
     return poses
 
 
-def _drop_hidden(
-    placed: list[tuple[tuple[int, Sprite], Stamp]], height: int, width: int
-) -> list[tuple[tuple[int, Sprite], Stamp]]:
+def _drop_hidden(placed: list[_Placed], height: int, width: int) -> list[_Placed]:
     """Leaves out things of which under a quarter would be seen: nobody could name them."""
     top = np.zeros((height, width), dtype=np.uint16)
-    areas = []
-    for number, (_, mark) in enumerate(placed, start=1):
-        own = mark.own
-        areas.append(int(np.count_nonzero(own)))
-        top[mark.window][own] = number
+    for number, entry in enumerate(placed, start=1):
+        top[entry.mark.window][entry.mark.own] = number
     seen = np.bincount(top.ravel(), minlength=len(placed) + 1)[1:]
     least = max(_MIN_PIXELS, MIN_VISIBLE * height * width)
-    return [entry for entry, area, pixels in zip(placed, areas, seen, strict=True) if pixels >= max(least, 0.25 * area)]
+    return [
+        entry
+        for entry, pixels in zip(placed, seen, strict=True)
+        if pixels >= max(least, 0.25 * entry.sprite.area_at(entry.pose))
+    ]
 
 
-def _shared_colours(shown: list[tuple[int, Sprite]]) -> dict[int, str | None]:
+def _shared_colours(shown: list[_Placed]) -> dict[int, str | None]:
     words: dict[int, set[str | None]] = {}
-    for thing, sprite in shown:
-        if THINGS[thing].recolour:
-            words.setdefault(thing, set()).add(colour_word(*sprite.colour()))
+    for entry in shown:
+        if THINGS[entry.thing].recolour:
+            words.setdefault(entry.thing, set()).add(colour_word(*entry.sprite.colour()))
     return {thing: next(iter(found)) if len(found) == 1 else None for thing, found in words.items()}

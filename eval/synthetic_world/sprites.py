@@ -48,6 +48,11 @@ class Sprite:
         """Length in pixels of the longer side at which the sprite covers `area` pixels."""
         return float(CELL * np.sqrt(area / (self.fill * self.width * self.height)))
 
+    def area_at(self, pose: "Pose") -> float:
+        """Pixels that the sprite covers in a pose where nothing hides it: the inverse of `side_for`."""
+        scale = pose.side / CELL
+        return self.fill * self.width * self.height * scale * scale * pose.squash
+
     def recoloured(self, *, hue: float, saturation: float, gain: float) -> "Sprite":
         """The same sprite in other colours.
 

@@ -1,0 +1,102 @@
+"""The levels of difficulty: one table."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+LevelName = Literal["easy", "medium", "hard"]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How much of everything happens in a video. Lengths are in pixels of a frame 256 pixels high."""
+
+    number: int
+    """Part of the seed, so that levels share no video."""
+    things: tuple[int, int]
+    """Least and greatest number of things in a scene."""
+    speed: float
+    """Of things, pixels per frame at most."""
+    leaving: float
+    """Share of things that leave the view."""
+    meeting: float
+    """Share of things that cross the path of another."""
+    twins: float
+    """Chance of a thing to be the same concept as one before it; half of those look the same too."""
+    pan: float
+    """Of the camera, pixels per frame at most."""
+    shake: float
+    """Amplitude in pixels."""
+    zoom: float
+    """Greatest change as a natural logarithm."""
+    roll: float
+    """Greatest roll in degrees."""
+    rescale: float
+    """Greatest change of a thing's own size, as a share."""
+    swing: float
+    """Greatest rotation of a thing about its resting angle, in degrees."""
+    light: float
+    """Greatest change of brightness, as a share."""
+    noise: tuple[float, float]
+    """Standard deviation in grey levels, from and to."""
+    shutter: float
+    """Share of a frame's time for which the shutter is open: the length of motion blur."""
+    cuts: tuple[int, int]
+    """Least and greatest number of cuts."""
+
+
+LEVELS: dict[LevelName, Level] = {
+    "easy": Level(
+        number=0,
+        things=(4, 6),
+        speed=1.2,
+        leaving=0.2,
+        meeting=0.3,
+        twins=0.05,
+        pan=0.4,
+        shake=0.3,
+        zoom=0.03,
+        roll=0.5,
+        rescale=0.05,
+        swing=5,
+        light=0.04,
+        noise=(0, 2),
+        shutter=0.0,
+        cuts=(0, 0),
+    ),
+    "medium": Level(
+        number=1,
+        things=(5, 8),
+        speed=2.4,
+        leaving=0.3,
+        meeting=0.35,
+        twins=0.2,
+        pan=1.2,
+        shake=1.0,
+        zoom=0.10,
+        roll=2.0,
+        rescale=0.15,
+        swing=10,
+        light=0.12,
+        noise=(1, 4),
+        shutter=0.3,
+        cuts=(0, 0),
+    ),
+    "hard": Level(
+        number=2,
+        things=(7, 10),
+        speed=4.5,
+        leaving=0.35,
+        meeting=0.45,
+        twins=0.4,
+        pan=2.5,
+        shake=2.5,
+        zoom=0.2,
+        roll=5.0,
+        rescale=0.3,
+        swing=20,
+        light=0.3,
+        noise=(2, 8),
+        shutter=0.5,
+        cuts=(1, 2),
+    ),
+}
