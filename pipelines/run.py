@@ -16,7 +16,6 @@ from typing import Any
 
 from pipelines.chunks import plan_chunks
 from pipelines.driver import Driver, StageSpec, WindowSize
-from pipelines.exports import export_run
 from pipelines.executors import Executor, make_executor
 from pipelines.progress import Progress, silent
 from pipelines.settings import Placement, Products, RunSettings
@@ -32,7 +31,8 @@ from pipelines.stitching import stitch_run
 from videoseg.errors import VideosegError
 from videoseg.panoptic import PanopticFrame
 from videoseg.protocols import Loss, Segmenter, Source, SourceInfo, Tracker
-from videoseg.store.folder import OVERLAY
+from videoseg.formats import export_run
+from videoseg.store.folder import EXPORTS, OVERLAY
 from videoseg.store.manifest import ChunkPlan, Manifest
 from videoseg.store.reader import Run, open_run
 from videoseg.store.writer import RunWriter
@@ -90,7 +90,7 @@ class RunReport:
             "frames": self.frames,
             "seconds": round(self.seconds, 3),
             "frames_per_second": round(self.frames / self.seconds, 3) if self.seconds else None,
-            "seconds_by_stage": {name: round(seconds, 3) for name, seconds in self.seconds_by_stage.items()},
+            "stages": {name: round(seconds, 3) for name, seconds in self.seconds_by_stage.items()},
             "losses": [{"index": loss.index, "reason": loss.reason, "frames": loss.frames} for loss in self.losses],
             "lost_frames": sum(loss.frames or 0 for loss in self.losses),
             "stopped": self.stopped,
@@ -143,7 +143,11 @@ def run_job(
         executor.close()
     for name in products.exports:
         if not stop.is_set():
-            report.products[name] = export_run(run, name, on_progress=on_progress)
+            on_progress(Progress("export", 0, None))
+            began = perf_counter()
+            export_run(run, name)
+            report.seconds_by_stage[f"export {name}"] = perf_counter() - began
+            report.products[name] = f"{EXPORTS}/{name}"
     if products.overlay and not stop.is_set():
         _make_overlay(job, run, info, total, placement, report, on_progress, stop)
     report.stopped = report.stopped or stop.is_set()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from videoseg.errors import VideosegError
 from videoseg.frame import Frame
 from videoseg.motion import Motion
+from videoseg.motion_estimation import LumaPyramid, estimate_motion_between
 from videoseg.panoptic import PanopticFrame
 from videoseg.protocols import Loss, Segmenter, Source, StreamState, Tracker
 from videoseg.store.manifest import ChunkPlan
@@ -122,13 +123,7 @@ class MotionStage:
     """Estimates how each frame came from the one before, once for everybody."""
 
     def __init__(self) -> None:
-        try:
-            from videoseg.motion import estimate_motion
-        except ImportError:
-            estimate_motion = lambda a, b: None
-
-        self._estimate = estimate_motion
-        self._previous: Frame | None = None
+        self._previous: tuple[int, LumaPyramid] | None = None
 
     def advance(self, window: Window) -> Window:
         if window.ended:
@@ -138,11 +133,14 @@ class MotionStage:
             self._previous = None
         motions: list[Motion | None] = []
         for frame in window.frames:
-            previous = self._previous
-            # A picture of another size cannot be compared block by block; it is a cut in any case.
-            comparable = previous is not None and previous.size == frame.size and previous.epoch == frame.epoch
-            motions.append(self._estimate(previous.rgb, frame.rgb) if comparable and previous is not None else None)
-            self._previous = frame
+            pyramid = LumaPyramid.of(frame.rgb)
+            motion = None
+            # Pictures of different sizes cannot be compared, and over a reconnection any time may have passed.
+            if self._previous is not None and self._previous[0] == frame.epoch:
+                before = self._previous[1]
+                motion = estimate_motion_between(before, pyramid) if before.size == pyramid.size else None
+            motions.append(motion)
+            self._previous = frame.epoch, pyramid
         if window.last:
             self._previous = None
         return replace(window, motions=tuple(motions)).with_time("motion", began)
@@ -216,9 +214,9 @@ class TrackStage:
             events += step.events
             self._state = None
         numbers = tuple(self._numbers.pop(frame.index) for frame in frames)
-        return replace(
-            window, motions=(), numbers=numbers, results=tuple(frames), events=tuple(events)
-        ).with_time("track", began)
+        return replace(window, motions=(), numbers=numbers, results=tuple(frames), events=tuple(events)).with_time(
+            "track", began
+        )
 
 
 class WriteStage:

@@ -49,7 +49,9 @@ def _rows(found: SourceInfo) -> dict[str, object]:
         "duration": unknown if found.duration is None else f"{found.duration:.3f} s",
         "codec": f"{found.codec} {found.pixel_format}, {found.bit_depth} bits",
         "colour": ", ".join(
-            filter(None, (found.colour_matrix, found.colour_range and f"{found.colour_range} range", found.colour_transfer))
+            filter(
+                None, (found.colour_matrix, found.colour_range and f"{found.colour_range} range", found.colour_transfer)
+            )
         ),
         "rotation": f"{found.rotation}°" if found.rotation else "",
         "pixel aspect": f"{found.sample_aspect_ratio}" if found.sample_aspect_ratio != 1 else "",

@@ -15,7 +15,10 @@ Overwrite = Annotated[
 Vocab = Annotated[
     str,
     typer.Option(
-        "--vocab", help='Things to look for: `"person; dog, puppy; car"`.', metavar="WORDS", rich_help_panel="Vocabulary"
+        "--vocab",
+        help='Things to look for: `"person; dog, puppy; car"`.',
+        metavar="WORDS",
+        rich_help_panel="Vocabulary",
     ),
 ]
 Stuff = Annotated[
@@ -45,9 +48,7 @@ VocabFile = Annotated[
         rich_help_panel="Vocabulary",
     ),
 ]
-Every = Annotated[
-    int, typer.Option("--every", help="Take every N-th frame.", metavar="N", rich_help_panel="Frames")
-]
+Every = Annotated[int, typer.Option("--every", help="Take every N-th frame.", metavar="N", rich_help_panel="Frames")]
 Fps = Annotated[
     float | None,
     typer.Option("--fps", help="Take the frames nearest to this rate.", metavar="RATE", rich_help_panel="Frames"),
@@ -74,7 +75,7 @@ Overlay = Annotated[
 ]
 Export = Annotated[
     list[str] | None,
-    typer.Option("--export", help="Also write this format (vipseg); may be given again.", metavar="FORMAT"),
+    typer.Option("--export", help="Also write this format (vipseg, coco_panoptic); may be given again.", metavar="FORMAT"),
 ]
 Executor = Annotated[
     str,

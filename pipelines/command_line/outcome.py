@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -49,16 +49,22 @@ def execute(
                 on_progress=on_progress,
                 stop=interrupted.stop,
             )
-        if as_json:
-            console.print_json(describe(run))
-        else:
-            print(run.report)
+        tell(run, as_json=as_json)
         if interrupted.signal is not None and not run.complete:
             console.say(f"Stopped. What was done is in {run.location} and can be read (complete: false).")
             raise typer.Exit(interrupted.exit_code)
 
 
-def describe(run: "Run") -> dict[str, Any]:
-    """A run as one JSON object."""
-    report = run.report
-    return {"output": run.location, **report}
+def tell(run: "Run", *, as_json: bool) -> None:
+    """Prints the summary of a run and where things are."""
+    from videoseg.summary import RunSummary
+
+    summary = RunSummary.of_run(run)
+    products = run.report.get("products", {})
+    if as_json:
+        console.print_json({**summary.to_json(), "products": products, "notes": run.report.get("notes", [])})
+        return
+    print(summary.to_text())
+    print(f"Results: {run.location}")
+    for name, place in products.items():
+        print(f"  {name}: {run.path(place)}")
