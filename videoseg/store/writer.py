@@ -49,21 +49,8 @@ class RunWriter:
         Raises:
             InputError: the folder is not empty, cannot be written to, or is not a run of ours (with `overwrite`).
         """
-        run_folder = RunFolder(folder)
-        if run_folder.is_file():
-            raise InputError(f"The output {folder} is a file. Name a folder.")
-        try:
-            present = [name for name in run_folder.names() if not name.startswith(".videoseg-probe")]
-        except OSError as error:
-            raise InputError(f"The output folder {folder} cannot be read: {error.strerror or error}.") from None
-        if present and not overwrite:
-            raise InputError(f"The output folder {folder} is not empty. Name another, or add --overwrite.")
-        if present and not _is_run(run_folder):
-            raise InputError(
-                f"The output folder {folder} is not empty and holds no run of videoseg, so nothing in it is "
-                "overwritten. Name another."
-            )
-        require_writable(run_folder)
+        run_folder = require_free(folder, overwrite=overwrite)
+        present = run_folder.names()
         if present:
             # The manifest goes last: while it is there, an interrupted removal can be taken up again.
             with disk_errors(run_folder, ""):
@@ -181,6 +168,30 @@ class RunWriter:
         except BaseException:
             pending.abandon()
             raise
+
+
+def require_free(folder: str | Path, *, overwrite: bool = False) -> RunFolder:
+    """The folder of a run to come: made if need be, empty or with a run that may be replaced. Changes nothing else.
+
+    Raises:
+        InputError: see `RunWriter.create`.
+    """
+    run_folder = RunFolder(folder)
+    if run_folder.is_file():
+        raise InputError(f"The output {folder} is a file. Name a folder.")
+    try:
+        present = [name for name in run_folder.names() if not name.startswith(".videoseg-probe")]
+    except OSError as error:
+        raise InputError(f"The output folder {folder} cannot be read: {error.strerror or error}.") from None
+    if present and not overwrite:
+        raise InputError(f"The output folder {folder} is not empty. Name another, or add --overwrite.")
+    if present and not _is_run(run_folder):
+        raise InputError(
+            f"The output folder {folder} is not empty and holds no run of videoseg, so nothing in it is "
+            "overwritten. Name another."
+        )
+    require_writable(run_folder)
+    return run_folder
 
 
 class ChunkWriter:
