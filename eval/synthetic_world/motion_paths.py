@@ -93,7 +93,7 @@ class Camera:
         centre, zoom, roll = self.view(time)
         y, x = (point[0] - self.height / 2) / zoom, (point[1] - self.width / 2) / zoom
         cosine, sine = np.cos(roll), np.sin(roll)
-        return centre + np.array([cosine * y - sine * x, cosine * x + sine * y])
+        return np.asarray(centre + np.array([cosine * y - sine * x, cosine * x + sine * y]))
 
     def extent(self, frames: int) -> tuple[float, float, float, float]:
         """Top, left, bottom, right of the part of the world that is seen in frames 0 .. `frames` - 1."""
