@@ -1,7 +1,8 @@
 """Decoded pictures to upright full-range RGB: colour matrix, range, bit depth and orientation, all in one place."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,11 +114,12 @@ class Orientation:
 
 def orientation_of(frame: "VideoFrame") -> Orientation:
     """From the display matrix that comes with a picture (ISO/IEC 14496-12, 6.2.2: nine 32-bit numbers)."""
-    from av.sidedata.sidedata import Type
-
-    if Type.DISPLAYMATRIX not in frame.side_data:
+    # PyAV's stubs know one key of this mapping only.
+    side_data = cast("Mapping[str, Any]", frame.side_data)
+    matrix = side_data.get("DISPLAYMATRIX")
+    if matrix is None:
         return Orientation()
-    a, b, _, c, d, *_ = np.frombuffer(bytes(frame.side_data[Type.DISPLAYMATRIX]), dtype=np.int32)[:9] / 65536.0
+    a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), dtype=np.int32)[:9] / 65536.0
     # Screen (x, y) = (a·x + c·y, b·x + d·y), y down: a mirror has a negative determinant.
     mirrored = bool(a * d - b * c < 0)
     if mirrored:

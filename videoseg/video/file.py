@@ -1,5 +1,6 @@
 """`VideoFile`: a video file as a `Source`, through PyAV (FFmpeg) and an index of our own."""
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+# Matroska states durations in milliseconds, and muxers differ in whether the last frame's own is in it.
+_DURATION_TOLERANCE = 0.5
+
+# A file in which more of the steps are long than this has a variable rate, not holes.
+_RARE = 0.1
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenedFile:
@@ -39,6 +46,7 @@ class OpenedFile:
     index: FileIndex
     info: SourceInfo
     orientation: Orientation
+    colour: PictureColour
     losses: LossRecord
     end_losses: tuple[Loss, ...]
     """What the file promises beyond its last packet."""
@@ -123,10 +131,12 @@ class VideoFile:
         if (height, width) == (self._info.height, self._info.width):
             return
         time = self._index.time(number)
+        # Rounded down, so that this frame is outside --end and inside --start.
+        border = f"{math.floor(time * 1000) / 1000:.3f}"
         raise InputError(
             f"{self._path} changes its frame size from {self._info.width}×{self._info.height} to {width}×{height} at "
             f"frame {number} ({time:.3f} s); the frames before it are read. Take the parts one by one, with "
-            f"--end {time:.3f} and --start {time:.3f}."
+            f"--end {border} and --start {border}."
         )
 
     def _with_size_of_first_selected(self) -> SourceInfo:
@@ -168,7 +178,7 @@ def open_file(path: str, stream: str) -> OpenedFile:
         first, index = _first_picture(path, stream_index, index)
         orientation = orientation_of(first)
         info = describe(container, video, index, first, orientation, stream)
-    return OpenedFile(path, stream_index, index, info, orientation, losses, end_losses)
+    return OpenedFile(path, stream_index, index, info, orientation, colour_of(first), losses, end_losses)
 
 
 def _require_file(path: str) -> None:
@@ -228,19 +238,27 @@ def _first_picture(path: str, stream: int, index: FileIndex) -> "tuple[VideoFram
 
 
 def _promised_losses(container: "InputContainer", video: "VideoStream", index: FileIndex) -> tuple[Loss, ...]:
-    packets = len(index.packet_pts)
-    if video.frames > packets:
-        missing = video.frames - packets
-        reason = f"the file ends early: {missing} of {video.frames} frames are not in it"
-        return (Loss(index=len(index), reason=reason, frames=missing),)
+    """What the container's tables or its regular stamps promise, and no packet holds."""
+    losses = []
+    if index.timed:
+        for number, missing in zip(*holes(index), strict=True):
+            seconds = missing * _typical_gap(index)
+            reason = f"the file has no frames for {seconds:.2f} s after {index.time(int(number) - 1):.3f} s"
+            losses.append(Loss(index=int(number), reason=reason, frames=int(missing)))
+    # MP4's own table of samples, as the edit list leaves it.
+    listed = len(getattr(video, "index_entries", ())) if "mp4" in container.format.name else 0
+    if listed > len(index.packet_pts):
+        missing = listed - len(index.packet_pts)
+        reason = f"the file ends early: {missing} of {listed} frames are not in it"
+        return (*losses, Loss(index=len(index), reason=reason, frames=missing))
     promised = _declared_seconds(container, video)
     end = index.time(len(index) - 1) + float(index.frame_duration)
-    if promised is not None and promised > end + 1.0:
+    if promised is not None and promised > end + _DURATION_TOLERANCE:
         reason = f"the file ends early: it says {promised:.1f} s and has frames up to {end:.1f} s"
-        return (Loss(index=len(index), reason=reason),)
-    if index.read_errors:
-        return (Loss(index=len(index), reason=f"a part of the file cannot be read ({index.read_errors[0]})"),)
-    return ()
+        losses.append(Loss(index=len(index), reason=reason))
+    elif index.read_errors:
+        losses.append(Loss(index=len(index), reason=f"a part of the file cannot be read ({index.read_errors[0]})"))
+    return tuple(losses)
 
 
 def _declared_seconds(container: "InputContainer", video: "VideoStream") -> float | None:
@@ -265,7 +283,7 @@ def summarise_losses(record: LossRecord) -> tuple[Loss, ...]:
         for first, count, reason in _runs(record.missing)
     ]
     losses += [
-        Loss(first, f"{count} damaged frame{'s' if count > 1 else ''} kept: {reason}", 0)
+        Loss(first, f"kept, but {reason}" if count == 1 else f"{count} frames, kept: {reason}", 0)
         for first, count, reason in _runs(record.damaged)
     ]
     return tuple(sorted(losses, key=lambda loss: loss.index))
@@ -331,20 +349,49 @@ def describe(
 
 
 def frame_rate(index: FileIndex, stated: Fraction | None) -> tuple[Fraction | None, bool]:
-    """Average frames per second over the shown frames, and whether their distances vary."""
+    """Average frames per second over the shown frames, and whether their distances vary (holes apart)."""
     if len(index) < 2:
         return (Fraction(stated) if stated else None), False
     span = int(index.pts[-1] - index.pts[0]) * index.time_base
     gaps = np.diff(index.pts)
-    # Stamps are rounded to the time base, and Matroska's to a millisecond.
-    tolerance = 1 + round(float(Fraction(1, 1000) / index.time_base))
-    variable = int(gaps.max()) - int(gaps.min()) > max(tolerance, 0.02 * float(np.median(gaps)))
+    missing = holes(index)[1]
+    variable = int(gaps.max()) - int(gaps.min()) > _stamp_tolerance(index) and len(missing) == 0
     if span == 0:
         return None, variable
-    counted = (len(index) - 1) / span
+    counted = (len(index) - 1 + int(missing.sum())) / span
     if stated and not variable and abs(counted / Fraction(stated) - 1) < Fraction(1, 200):
         return Fraction(stated), variable
     return counted.limit_denominator(1001), variable
+
+
+def _typical_gap(index: FileIndex) -> float:
+    return float(np.median(np.diff(index.pts)) * float(index.time_base))
+
+
+def _stamp_tolerance(index: FileIndex) -> float:
+    """In units of the time base: stamps are rounded to it, Matroska's and FLV's to a millisecond."""
+    return max(1 + float(Fraction(1, 1000) / index.time_base), 0.02 * float(np.median(np.diff(index.pts))))
+
+
+def holes(index: FileIndex) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where frames are missing from an otherwise regular file: the frames after the holes, and how many are missing.
+
+    Only distances that are whole multiples of the usual one are holes, and only if they are rare: else the file simply
+    has a variable rate.
+    """
+    none = np.zeros(0, dtype=np.intp)
+    if len(index) < 3:
+        return none, none
+    gaps = np.diff(index.pts)
+    usual = float(np.median(gaps))
+    if usual <= 0:
+        return none, none
+    steps = np.rint(gaps / usual)
+    regular = bool(np.all(np.abs(gaps - steps * usual) <= _stamp_tolerance(index) * np.maximum(steps, 1)))
+    after = np.flatnonzero(steps >= 2) + 1
+    if not regular or bool(np.any(steps < 1)) or len(after) > _RARE * len(gaps):
+        return none, none
+    return after, (steps[after - 1] - 1).astype(np.intp)
 
 
 def _longest_group(index: FileIndex, keys: NDArray[np.intp]) -> int | None:

@@ -65,7 +65,7 @@ class FileIndex:
 
     @property
     def seekable(self) -> bool:
-        """Whether a time stamp names one place in the file."""
+        """Whether a time stamp names one place in the file, so that the container can seek to it."""
         return self.timed and len(self.clocks) == 0
 
     @property
@@ -99,13 +99,15 @@ class FileIndex:
 
         Returns packet 0 where nothing better is known.
         """
-        if not self.seekable:
+        if not self.timed:
             return 0
         packet = int(self.shown[number])
+        clock = int(np.searchsorted(self.clocks, packet, side="right"))
+        clock_start = int(self.clocks[clock - 1]) if clock else 0
         for at in range(int(np.searchsorted(self.keyframes, packet, side="right")) - 1, -1, -1):
             key = int(self.keyframes[at])
             # Leading frames of an open group come after the keyframe in the file and before it on screen.
-            if self.packet_pts[key] <= self.packet_pts[packet]:
+            if key < clock_start or self.packet_pts[key] <= self.packet_pts[packet]:
                 return key
         return 0
 
@@ -114,10 +116,21 @@ class FileIndex:
         at = int(np.searchsorted(self.keyframes, packet, side="left")) - 1
         return int(self.keyframes[at]) if at >= 0 else 0
 
+    def next_keyframe(self, packet: int) -> int:
+        """The first keyframe after the given packet, the number of packets where there is none."""
+        at = int(np.searchsorted(self.keyframes, packet, side="right"))
+        return int(self.keyframes[at]) if at < len(self.keyframes) else len(self.packet_pts)
+
     def first_shown_from(self, packet: int) -> int:
         """The first shown frame that decoding from this (key) packet gives."""
-        if packet == 0 or not self.seekable:
+        if packet == 0 or not self.timed:
             return 0
+        itself = np.flatnonzero(self.shown == packet)
+        if len(itself):
+            return int(itself[0])
+        if len(self.clocks):
+            later = np.flatnonzero(self.shown > packet)
+            return int(later[0]) if len(later) else len(self)
         return int(np.searchsorted(self.pts, self.packet_pts[packet], side="left"))
 
     def packet_with(self, pts: int | None) -> int | None:
@@ -137,8 +150,8 @@ class FileIndex:
 
         Args:
             pts: stamp of the decoded picture as the container states it.
-            expected: the shown frame that should come next; decides between frames with the same stamp, and is the
-                answer where the file has no stamps.
+            expected: the shown frame that should come out next; decides between frames with the same stamp, and is
+                the answer where the file has no stamps.
 
         Returns:
             Number of the shown frame; None where no shown frame has the stamp.
@@ -156,10 +169,7 @@ class FileIndex:
             later = max(low, expected)
             return later if later < len(self) and self.pts[later] == pts else low
         same = np.flatnonzero(self.packet_pts[self.shown] == pts)
-        if len(same) == 0:
-            return None
-        later = int(np.searchsorted(same, expected))
-        return int(same[min(later, len(same) - 1)])
+        return int(same[np.argmin(np.abs(same - expected))]) if len(same) else None
 
     def without_first(self, count: int) -> "FileIndex":
         """The same file with its first shown frames taken out of the presentation."""
@@ -213,7 +223,9 @@ def build_index(container: "InputContainer", stream: "VideoStream") -> FileIndex
     packet_pts, packet_dts = np.array(pts, dtype=np.int64), np.array(dts, dtype=np.int64)
     visible = np.flatnonzero(np.array(shows, dtype=np.int8))
     time_base = Fraction(stream.time_base or Fraction(1, 1000))
-    timed = bool(np.all(packet_pts[visible] != NO_STAMP))
+    # AVI stores no presentation stamps; where frames are reordered, what FFmpeg gives are decoding stamps.
+    decoding_stamps = container.format.name == "avi" and stream.codec_context.has_b_frames
+    timed = bool(np.all(packet_pts[visible] != NO_STAMP)) and not decoding_stamps
     clocks = _clock_restarts(packet_pts, packet_dts, time_base) if timed else np.zeros(0, dtype=np.intp)
     last_duration = Fraction(0)
     if timed:
@@ -266,7 +278,7 @@ def _presentation_order(
 
 def _made_up_stamps(dts: NDArray[np.int64], stream: "VideoStream", time_base: Fraction) -> NDArray[np.int64]:
     if len(dts) and bool(np.all(dts != NO_STAMP)):
-        # Frames leave in as many steps as they enter, only in another order.
+        # Frames leave the decoder at the pace at which they enter, only in another order.
         return np.sort(dts)
     step = 1 / (Fraction(stream.average_rate or 25) * time_base)
     return np.array([round(number * step) for number in range(len(dts))], dtype=np.int64)

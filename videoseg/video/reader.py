@@ -58,12 +58,20 @@ class FrameReader:
 
     def _restarted(self, packet: int, queue: "list[Packet[VideoStream]]") -> None:
         self._queue = deque(queue)
+        """Packets read and not yet decoded."""
         self._packets: Iterator[Packet[VideoStream]] = read_packets(self._container, self._stream, [])
         self._next_packet = packet
+        """Number of the packet that the decoder gets next."""
         self._position = self._index.first_shown_from(packet)
+        """The shown frame that `read` gives next."""
+        self._arriving = self._position
+        """The shown frame that the decoder should give next; before `_position` while it runs up to a frame."""
         self._waiting: dict[int, VideoFrame] = {}
+        """Decoded pictures by number."""
         self._ended = False
         self._error = ""
+        # Packets from the last one that did not decode to the next keyframe: their pictures may build on it.
+        self._suspect = (0, 0)
 
     def close(self) -> None:
         self._waiting = {}
@@ -71,8 +79,17 @@ class FrameReader:
 
     def seek(self, number: int) -> None:
         """Makes the shown frame `number` the next one that `read` gives, decoding no more than needed."""
+        if number == self._position:
+            return
         index = self._index
         key = index.keyframe_for(number)
+        if not index.timed:
+            # Frames without stamps are known by counting alone.
+            if number < self._position:
+                self._restart(0)
+            while self._position < number and self.read() is not None:
+                pass
+            return
         if self._position <= number and key <= self._next_packet:
             self._position_at(number)
             return
@@ -142,13 +159,20 @@ class FrameReader:
                 pictures = self._stream.codec_context.decode(packet)
         except (av.FFmpegError, EOFError) as error:
             self._error = plain(error)
+            self._suspect = (self._next_packet, self._index.next_keyframe(self._next_packet - 1))
             return
         for picture in pictures:
-            number = self._index.locate(picture.pts, self._position + len(self._waiting))
-            if number is None or number < self._position or number in self._waiting:
+            number = self._index.locate(picture.pts, self._arriving)
+            if number is None:
                 continue
+            self._arriving = number + 1
+            if number < self._position or number in self._waiting:
+                continue
+            origin = int(self._index.shown[number])
             if picture.is_corrupt:
-                self._losses.damaged[number] = "the decoder filled in damaged parts"
+                self._losses.damaged[number] = "the decoder filled in damaged parts of it"
+            elif self._index.timed and self._suspect[0] <= origin < self._suspect[1]:
+                self._losses.damaged.setdefault(number, "it may build on a frame that is lost")
             self._waiting[number] = picture
 
     def _restart(self, key: int) -> None:
@@ -197,7 +221,7 @@ class FrameReader:
             elif next(self._packets, None) is None:
                 break
             self._next_packet += 1
-        self._position = self._index.first_shown_from(key)
+        self._position = self._arriving = self._index.first_shown_from(key)
 
 
 def file_url(path: str) -> str:
