@@ -227,6 +227,18 @@ def pad_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     return padded
 
 
+def targets_from_ids(ids: Tensor, segments: Sequence[tuple[int, int]]) -> MaskTargets:
+    """The targets of one image from its id map.
+
+    `ids` integer [H, W] at the size of the padded batch; `segments` (id, category) of each target. Other ids belong to
+    no target. A segment without a pixel, cropped away for instance, stays a target with an empty mask, as in the
+    reference.
+    """
+    numbers = torch.tensor([number for number, _ in segments], dtype=ids.dtype, device=ids.device)
+    categories = torch.tensor([category for _, category in segments], dtype=torch.int64, device=ids.device)
+    return MaskTargets(categories, ids == numbers[:, None, None])
+
+
 def _grounding(output: MaskOutput, captions: CaptionTargets | None) -> Tensor | None:
     if captions is None:
         return None

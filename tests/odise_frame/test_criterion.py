@@ -19,6 +19,7 @@ from odise_frame.criterion import (
     MaskOutput,
     MaskTargets,
     pad_masks,
+    targets_from_ids,
 )
 from odise_frame.point_sampling import read_logits, read_masks, uncertain_points, uniform_draws
 
@@ -213,6 +214,14 @@ def test_padding_a_mask_adds_nothing() -> None:
     mask = torch.ones(2, 3, 4, dtype=torch.bool)
     padded = pad_masks(mask, (5, 8))
     assert torch.equal(F.pad(mask, (0, 4, 0, 2)), padded)
+
+
+def test_targets_of_an_id_map() -> None:
+    ids = torch.tensor([[0, 7, 7], [9, 9, 0]], dtype=torch.int32)
+    targets = targets_from_ids(ids, [(9, 2), (7, 0), (5, 1)])
+    assert targets.categories.tolist() == [2, 0, 1]
+    assert targets.masks.int().tolist() == [[[0, 0, 0], [1, 1, 0]], [[0, 1, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]]
+    assert targets_from_ids(ids, []).masks.shape == (0, 2, 3)
 
 
 def test_the_criterion_is_as_exact_in_float64() -> None:
