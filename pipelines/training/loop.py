@@ -158,6 +158,7 @@ def load_trained(model: nn.Module, stage_name: str, folder: Path) -> None:
     path = folder / f"{stage_name}.checkpoint"
     if not path.exists():
         raise InputError(
-            f"Stage {stage_name!r} has no checkpoint in {folder}. Run `python -m pipelines.training {stage_name}` first."
+            f"Stage {stage_name!r} has no checkpoint in {folder}. "
+            f"Run `python -m pipelines.training {stage_name}` first."
         )
     model.load_state_dict(torch.load(path, weights_only=True)["model"])

@@ -1,0 +1,196 @@
+"""Stage 4: captioner, feature projections and mask generator on the three frozen networks, from masks of base concepts.
+
+In two parts, which is cheaper by half than one and ends in the same place. An untrained captioner says what the empty
+prompt says, so as long as it is not trained the diffusion features of a picture never change: they are computed once
+(`cache_taps`), and the heads learn on them. Then everything is trained as in the paper, through the frozen UNet into
+the captioner.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from eval.synthetic_world.concepts import STUFF, THINGS, thing_indices, vocabulary
+from odise_frame.backbone import Backbone
+from odise_frame.clip import embed_texts
+from odise_frame.criterion import CriterionConfig, MaskCriterion, MaskOutput, MaskTargets
+from odise_frame.frozen import FrozenParts
+from odise_frame.mask_generator import MaskGenerator, MaskPredictions
+from odise_frame.open_vocabulary import CategoryHead, Synonyms
+from odise_frame.point_sampling import uniform_draws
+from odise_frame.sizes import OdiseSize
+from odise_frame.windows import cut_windows, plan_windows, stitch_windows
+from pipelines.training.loop import Stage, StageSettings, step_generator
+from pipelines.training.pictures import Pictures
+from videoseg.errors import InputError
+
+HEADS = StageSettings(
+    steps=3000, batch=4, learning_rate=6e-4, seed=4, weight_decay=0.05, gradient_limit=0.01, save_every=100
+)
+CAPTIONER = StageSettings(
+    steps=150, batch=4, learning_rate=1e-4, seed=5, weight_decay=0.05, gradient_limit=0.01, save_every=25
+)
+
+CACHED_PICTURES = 2000
+"""Pictures whose features are cached: 3.3 GB as float16."""
+
+CRITERION = CriterionConfig(points=784)
+"""ODISE's share of the logits (a fifth) for pictures of 256 pixels."""
+
+
+def training_categories() -> tuple[int, ...]:
+    """The categories (of the world's vocabulary) that masks are learnt of: base things and all stuff."""
+    return (*thing_indices("base"), *range(len(THINGS), len(THINGS) + len(STUFF)))
+
+
+class TrainedParts(nn.Module):
+    """What this stage trains."""
+
+    def __init__(self, size: OdiseSize) -> None:
+        super().__init__()
+        self.backbone = Backbone(size)
+        self.sem_seg_head = MaskGenerator(size)
+        self.category_head = CategoryHead(size.clip.embed_dim, size.mask_generator.hidden_dim)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TapCache:
+    """The eight diffusion features of N pictures of W windows each."""
+
+    taps: tuple[NDArray[np.float16], ...]
+    """Eight of float16 `[N, W, C, h, w]`, read from disk as they are needed."""
+
+
+@torch.no_grad()
+def cache_taps(size: OdiseSize, frozen: FrozenParts, pictures: Pictures, count: int, folder: Path) -> TapCache:
+    """Computes the features of the first `count` pictures with the empty prompt, or reads them where they exist."""
+    paths = [folder / f"taps-{number}.npy" for number in range(8)]
+    done = folder / "taps-complete"
+    if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        backbone = Backbone(size)
+        files: list[NDArray[np.float16]] = []
+        for start in range(count):
+            windows = _windows(pictures.rgb[start : start + 1], size.window)
+            taps = backbone.describe_windows(frozen, windows).taps
+            if not files:
+                files = [
+                    np.lib.format.open_memmap(path, "w+", np.float16, (count, *tap.shape))
+                    for path, tap in zip(paths, taps, strict=True)
+                ]
+            for file, tap in zip(files, taps, strict=True):
+                file[start] = tap.numpy()
+        for file in files:
+            file.flush()  # type: ignore[attr-defined]
+        done.write_text(f"{count}\n")
+    if int(done.read_text()) != count:
+        raise InputError(f"The cached features in {folder} are of another number of pictures. Take the folder away.")
+    return TapCache(tuple(np.load(path, mmap_mode="r") for path in paths))
+
+
+def build_heads_stage(
+    size: OdiseSize, frozen: FrozenParts, pictures: Pictures, cache: TapCache, settings: StageSettings = HEADS
+) -> Stage:
+    """Part one: projections and heads, on cached features."""
+    model = _new_parts(size, frozen)
+    model.backbone.captioner.requires_grad_(False)
+    grid = plan_windows(pictures.rgb.shape[1], pictures.rgb.shape[2], size.window)
+
+    def features(numbers: NDArray[np.int64]) -> dict[str, Tensor]:
+        # The order of cut_windows: all pictures' first window, then all their second.
+        taps = [
+            torch.from_numpy(np.stack([tap[n] for n in numbers], axis=1).reshape(-1, *tap.shape[2:]).astype(np.float32))
+            for tap in cache.taps
+        ]
+        maps = model.backbone.feature_projections(taps, grid.side)
+        return {name: stitch_windows(part, grid, 1 << int(name[1:])) for name, part in maps.items()}
+
+    return _stage("mask-generator", size, frozen, model, pictures, len(cache.taps[0]), features, settings)
+
+
+def build_captioner_stage(
+    size: OdiseSize, frozen: FrozenParts, pictures: Pictures, settings: StageSettings = CAPTIONER
+) -> Stage:
+    """Part two: everything, from pictures; the caller puts part one's weights in."""
+    model = _new_parts(size, frozen)
+
+    def features(numbers: NDArray[np.int64]) -> dict[str, Tensor]:
+        rgb = torch.from_numpy(np.stack([pictures.rgb[n] for n in numbers]))
+        maps: dict[str, Tensor] = model.backbone(frozen, rgb.permute(0, 3, 1, 2).float() / 255.0)
+        return maps
+
+    return _stage("captioner", size, frozen, model, pictures, len(pictures), features, settings)
+
+
+def _new_parts(size: OdiseSize, frozen: FrozenParts) -> TrainedParts:
+    model = TrainedParts(size).train()
+    with torch.no_grad():
+        model.category_head.null_embed.copy_(embed_texts(frozen.clip, frozen.tokenizer.clip_ids([""])))
+    return model
+
+
+def _stage(
+    name: str,
+    size: OdiseSize,
+    frozen: FrozenParts,
+    model: TrainedParts,
+    pictures: Pictures,
+    count: int,
+    features: Callable[[NDArray[np.int64]], dict[str, Tensor]],
+    settings: StageSettings,
+) -> Stage:
+    categories = training_categories()
+    place = {category: number for number, category in enumerate(categories)}
+    words = vocabulary()
+    synonyms = Synonyms.of([words[category].names for category in categories])
+    with torch.no_grad():
+        text_embed = embed_texts(frozen.clip, frozen.tokenizer.clip_ids(synonyms.strings))
+    criterion = MaskCriterion(CRITERION)
+
+    def losses(step: int) -> Mapping[str, Tensor]:
+        rng = step_generator(settings, step)
+        numbers = rng.integers(count, size=settings.batch)
+        predictions = model.sem_seg_head(features(numbers), all_layers=True)
+        generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+        result = criterion(
+            _outputs(predictions, model.category_head, text_embed, synonyms),
+            [_targets(pictures, int(n), place) for n in numbers],
+            uniform_draws(generator),
+        )
+        terms = result.weighted()
+        last = {key: value for key, value in terms.items() if not key[-1].isdigit()}
+        return {**last, "auxiliary": torch.stack([v for key, v in terms.items() if key not in last]).sum()}
+
+    return Stage(name, settings, model, losses)
+
+
+def _outputs(
+    predictions: MaskPredictions, head: CategoryHead, text_embed: Tensor, synonyms: Synonyms
+) -> list[MaskOutput]:
+    return [
+        MaskOutput(
+            class_logits=head(layer.mask_embed, text_embed, synonyms, predictions.logit_scale),
+            mask_logits=layer.mask_logits,
+            mask_embed=layer.mask_embed,
+        )
+        for layer in (predictions, *predictions.auxiliary)
+    ]
+
+
+def _targets(pictures: Pictures, number: int, place: Mapping[int, int]) -> MaskTargets:
+    id_map = torch.from_numpy(pictures.id_maps[number].astype(np.int32))
+    segments = pictures.segments[number]
+    return MaskTargets(
+        categories=torch.tensor([place[category] for _, category in segments]),
+        masks=torch.stack([id_map == id for id, _ in segments]),
+    )
+
+
+def _windows(rgb: NDArray[np.uint8], window: int) -> Tensor:
+    images = torch.from_numpy(rgb.copy()).permute(0, 3, 1, 2).float() / 255.0
+    return cut_windows(images, plan_windows(images.shape[2], images.shape[3], window))
