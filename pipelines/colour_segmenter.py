@@ -44,7 +44,7 @@ COLOUR_WORDS: Mapping[str, tuple[int, int, int]] = {
 class ColourSettings:
     """What the result depends on, and why each number is what it is."""
 
-    short_side: int = 144
+    short_side: int = 120
     """Regions are found on a picture reduced to about this short side: a 720p frame costs some milliseconds there."""
     levels_bits: int = 2
     """Bits kept per channel: 64 colours, coarse enough that shading does not split an object."""
@@ -124,9 +124,7 @@ class ColourSegmenter:
         cell_width[-1] = width - factor * (columns - 1)
         weights = np.outer(cell_height, cell_width).ravel()
 
-        levels = (small >> (8 - settings.levels_bits)).astype(np.int32)
-        quantised = (levels[..., 0] << (2 * settings.levels_bits)) | (levels[..., 1] << settings.levels_bits)
-        quantised |= levels[..., 2]
+        quantised = _quantised(small, settings.levels_bits)
         regions = connected_regions(quantised).ravel()
         areas = np.bincount(regions, weights=weights)
         large = np.flatnonzero(areas >= settings.min_share * height * width)
@@ -197,6 +195,19 @@ def connected_regions(values: NDArray[np.int32]) -> NDArray[np.int32]:
     return order[inverse].reshape(height, width)
 
 
+def appearance(rgb: NDArray[np.uint8], id_map: NDArray[np.uint16]) -> dict[int, NDArray[np.float32]]:
+    """An embedding of colours and shape, float32 of unit length, for every id of a map uint16 `[H, W]` of a picture."""
+    settings = ColourSettings()
+    step = max(1, min(id_map.shape) // settings.short_side)
+    cells = id_map[step // 2 :: step, step // 2 :: step]
+    ids, numbers = np.unique(cells, return_inverse=True)
+    slots = (numbers.reshape(cells.shape) + (0 if ids[0] == 0 else 1)).astype(np.uint16)
+    found = ids[ids != 0]
+    quantised = _quantised(rgb[step // 2 :: step, step // 2 :: step], settings.levels_bits)
+    rows = _embeddings(quantised.ravel(), slots.ravel(), len(found), 1 << (3 * settings.levels_bits), cells.shape)
+    return {int(i): row for i, row in zip(found, rows, strict=True)}
+
+
 def category_colour(category: Category) -> tuple[int, int, int]:
     """The colour that stands for a category: of the colour word in its names, else its display colour."""
     for name in category.names:
@@ -204,6 +215,12 @@ def category_colour(category: Category) -> tuple[int, int, int]:
             if word in COLOUR_WORDS:
                 return COLOUR_WORDS[word]
     return category.colour
+
+
+def _quantised(rgb: NDArray[np.uint8], bits: int) -> NDArray[np.int32]:
+    """int32 `[H, W]`: the upper bits of the three channels as one number."""
+    levels = (rgb >> (8 - bits)).astype(np.int32)
+    return np.asarray((levels[..., 0] << (2 * bits)) | (levels[..., 1] << bits) | levels[..., 2])
 
 
 def _prototypes(vocabulary: Vocabulary) -> NDArray[np.float32]:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 from pipelines.models import load_model, uses_torch
 from pipelines.profile import numeric_profile, usable_cores
+from pipelines.recorded_segmenter import RecordedSegmenter, RecordedSource
 from pipelines.run import Job
 from pipelines.settings import Placement, RunSettings
 from tracking import PanopticTracker
 from videoseg.errors import InputError
+from videoseg.formats import read_segments
 from videoseg.protocols import Source
 from videoseg.video import open_source
 from videoseg.vocabulary import Vocabulary
@@ -44,6 +46,42 @@ def segment_job(
         profile=numeric_profile(
             device=device.split(":")[0], threads=threads, decoder=settings.decoder, uses_torch=torch_model
         ),
+    )
+
+
+def track_job(
+    segments: str | Path, *, pictures: str | Path | None = None, video: str | None = None, settings: RunSettings
+) -> Job:
+    """A job that tracks recorded per-frame segments.
+
+    Args:
+        segments: a VIPSeg or COCO-panoptic folder, or its JSON.
+        pictures: the video or folder of images that the segments were made from; with it, things are recognised by
+            their colours, too, and the overlay has a picture.
+        video: which video of the folder; None means the only one.
+
+    Raises:
+        InputError: no segments that we know, or several videos and none named.
+    """
+    recorded = read_segments(segments)
+    name = video if video is not None else recorded.videos[0] if len(recorded.videos) == 1 else None
+    recorded.num_frames(name)  # says which videos there are, where the name does not tell
+    assert name is not None
+
+    def open_it() -> Source:
+        shown = None if pictures is None else open_source(pictures, decoder=settings.decoder)
+        return RecordedSource(recorded, name, shown)
+
+    return Job(
+        open_source=open_it,
+        make_segmenter=lambda: RecordedSegmenter(recorded, name, has_pictures=pictures is not None),
+        make_tracker=lambda: PanopticTracker(vocabulary=recorded.vocabulary),
+        vocabulary=recorded.vocabulary,
+        settings=settings,
+        profile=numeric_profile(
+            device="cpu", threads=1, decoder=settings.decoder if pictures else None, uses_torch=False
+        ),
+        has_pictures=pictures is not None,
     )
 
 

@@ -6,7 +6,7 @@ The same code runs for `videoseg segment`, `videoseg track`, `videoseg.run` and 
 
 import platform
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +28,7 @@ from pipelines.stages import (
     WriteStage,
 )
 from pipelines.stitching import stitch_run
+from tracking import PanopticTracker
 from videoseg.errors import VideosegError
 from videoseg.panoptic import PanopticFrame
 from videoseg.protocols import Loss, Segmenter, Source, SourceInfo, Tracker
@@ -174,6 +175,17 @@ def stream_job(job: Job, *, placement: Placement | None = None, stop: Event | No
             yield from window.results
     finally:
         executor.close()
+
+
+def track_frames(frames: Iterable[PanopticFrame], vocabulary: Vocabulary | None) -> Iterator[PanopticFrame]:
+    """Yields frames of one stream with tracks; see `videoseg.track`."""
+    tracker = PanopticTracker(vocabulary=vocabulary)
+    state = None
+    for frame in frames:
+        state = state or tracker.new_state(frame.stream)
+        yield from tracker.step(frame, None, state).frames
+    if state is not None:
+        yield from tracker.finish(state).frames
 
 
 def _stages(job: Job) -> list[StageSpec]:

@@ -1,25 +1,55 @@
-"""`videoseg track`: clips of the synthetic world with exact ground truth."""
+"""`videoseg track`: tracks for per-frame segments that somebody else made."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.command_line import console
-from pipelines.command_line.options import AsJson, Verbose
+from pipelines.command_line import console, options
+from pipelines.command_line.outcome import execute
 
 
 def track(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", metavar="FOLDER")],
-    clips: Annotated[int, typer.Option("--clips", help="How many.", metavar="N")] = 1,
-    frames: Annotated[int, typer.Option("--frames", help="Frames per clip.", metavar="N")] = 48,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same clips.", metavar="N")] = 0,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
+    segments: Annotated[
+        str, typer.Argument(help="A VIPSeg or COCO-panoptic folder, or its JSON file.", show_default=False)
+    ],
+    output: options.Output,
+    pictures: Annotated[
+        str | None,
+        typer.Option(
+            "--pictures",
+            help="The video or folder of images behind the segments: things are recognised by colour, too.",
+            metavar="PATH",
+        ),
+    ] = None,
+    video: Annotated[
+        str | None, typer.Option("--video", help="Which video, where the folder holds several.", metavar="NAME")
+    ] = None,
+    decoder: options.Decoder = "pyav",
+    overlay: options.Overlay = True,
+    export: options.Export = None,
+    executor: options.Executor = "local",
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = 0,
 ) -> None:
-    """Writes clips of the synthetic world with exact ground truth, to try and to measure with.
+    """Tracks anyone's per-frame panoptic segments: same object, same track, through the video.
 
-    **Example:** `videoseg track -o world/ --clips 2`
+    Ids in the input need not mean anything from frame to frame; if they do, they are passed over.
+
+    **Examples**
+
+    * `videoseg track segments/ -o out/`
+    * `videoseg track panoptic.json --pictures walk.mp4 -o out/ --export vipseg`
     """
     console.set_verbosity(verbose)
-    raise NotImplementedError
+    from pipelines.jobs import track_job
+    from pipelines.settings import Placement, Products, RunSettings
+
+    execute(
+        lambda: track_job(segments, pictures=pictures, video=video, settings=RunSettings(decoder=decoder)),
+        output,
+        placement=Placement(executor=executor, device="cpu"),
+        products=Products(overlay=overlay, exports=tuple(export or ())),
+        overwrite=overwrite,
+        as_json=as_json,
+    )
