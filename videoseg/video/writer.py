@@ -66,6 +66,8 @@ class VideoWriter:
             "dst_color_range": ColorRange.MPEG,
         }
         try:
+            # FFmpeg opens the file only with the first picture; who named a wrong place wants to know now.
+            Path(self._partial).touch()
             self._container: Any = av.open(self._partial, "w", format="mp4", options={"movflags": "+faststart"})
         except OSError as error:
             raise InputError(f"The video {self.path} cannot be written: {error.strerror or error}.") from None
