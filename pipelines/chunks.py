@@ -4,6 +4,8 @@ Never from the executor, the number of workers or the clock: the same file gives
 bytes, wherever it runs.
 """
 
+from itertools import pairwise
+
 from videoseg.store.manifest import ChunkPlan
 
 FRAMES_PER_CHUNK = 600
@@ -20,8 +22,8 @@ def plan_chunks(
 ) -> tuple[ChunkPlan, ...]:
     """Cuts `num_frames` selected frames into chunks of nearly equal length.
 
-    Chunk `i` answers for the frames `start` to `stop` and is computed from `start - overlap`, from nothing: it shares no
-    state with its neighbours.
+    Chunk `i` answers for the frames `start` to `stop` and is computed from `start - overlap`, from nothing: it shares
+    no state with its neighbours.
 
     Args:
         num_frames: selected frames; None where the length is unknown (then there is one open chunk).
@@ -38,5 +40,5 @@ def plan_chunks(
     starts = [i * num_frames // count for i in range(count + 1)]
     return tuple(
         ChunkPlan(number=i, start=start, stop=stop, overlap=min(overlap, start))
-        for i, (start, stop) in enumerate(zip(starts, starts[1:], strict=False))
+        for i, (start, stop) in enumerate(pairwise(starts))
     )

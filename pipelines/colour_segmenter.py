@@ -256,7 +256,7 @@ def _embeddings(
     size = np.sqrt(areas / ids.size)
     elongation = widths / (widths + heights)
     rows = np.concatenate([np.sqrt(histogram / areas[:, None]), 0.5 * size[:, None], 0.5 * elongation[:, None]], axis=1)
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
 def _boxes(grid: NDArray[np.uint16], count: int) -> list[tuple[int, int, int, int]]:

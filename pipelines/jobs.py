@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.models import load_model, uses_torch
+from pipelines.models import KnownModel, find_model, load_model, uses_torch
 from pipelines.profile import numeric_profile, usable_cores
 from pipelines.recorded_segmenter import RecordedSegmenter, RecordedSource
 from pipelines.run import Job
@@ -23,6 +23,7 @@ def segment_job(
     Raises:
         InputError: unknown model, or a device that this machine has not.
     """
+    known = find_model(model)
     torch_model = uses_torch(model)
     device = resolve_device(placement.device) if torch_model else "cpu"
     threads = placement.threads or usable_cores()
@@ -46,6 +47,7 @@ def segment_job(
         profile=numeric_profile(
             device=device.split(":")[0], threads=threads, decoder=settings.decoder, uses_torch=torch_model
         ),
+        note=known.note if isinstance(known, KnownModel) else "",
     )
 
 

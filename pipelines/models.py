@@ -24,6 +24,8 @@ class KnownModel:
     size: int | None
     """Bytes of its weights; None where they are not here and the size is not known."""
     uses_torch: bool
+    note: str = ""
+    """What a user of the model should read before it runs."""
     how_to_get: str = ""
     """What to do where it is not installed."""
 
@@ -36,6 +38,8 @@ KNOWN_MODELS = (
         licence="Apache-2.0",
         size=None,
         uses_torch=True,
+        note="The model 'small' knows only the synthetic world that it was trained on; what it says about other video "
+        "means little. For real use see `videoseg models list`.",
         how_to_get="this build came without its weights: install videoseg from a release or a full clone",
     ),
     KnownModel(

@@ -1,4 +1,4 @@
-"""Segments that are already on disk, as a `Source` and a `Segmenter`: `videoseg track` is the main job with these two."""
+"""Segments that are already on disk, as a `Source` and a `Segmenter`: `videoseg track` is the main job on them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

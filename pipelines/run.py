@@ -8,13 +8,14 @@ import platform
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from time import perf_counter
 from typing import Any
 
 from pipelines.chunks import plan_chunks
+from pipelines.disk import estimate
 from pipelines.driver import Driver, StageSpec, WindowSize
 from pipelines.executors import Executor, make_executor
 from pipelines.progress import Progress, silent
@@ -29,14 +30,14 @@ from pipelines.stages import (
 )
 from pipelines.stitching import stitch_run
 from tracking import PanopticTracker
-from videoseg.errors import VideosegError
+from videoseg.errors import InputError, VideosegError
+from videoseg.formats import export_run, formats
 from videoseg.panoptic import PanopticFrame
 from videoseg.protocols import Loss, Segmenter, Source, SourceInfo, Tracker
-from videoseg.formats import export_run
 from videoseg.store.folder import EXPORTS, OVERLAY
 from videoseg.store.manifest import ChunkPlan, Manifest
 from videoseg.store.reader import Run, open_run
-from videoseg.store.writer import RunWriter
+from videoseg.store.writer import RunWriter, require_free
 from videoseg.vocabulary import Vocabulary
 
 BYTES_PER_PIXEL = 3
@@ -56,6 +57,8 @@ class Job:
     """See `pipelines.profile`."""
     has_pictures: bool = True
     """False where the source only has segments: no motion can be estimated."""
+    note: str = ""
+    """A sentence that the user should read before the work begins."""
 
 
 @dataclass(slots=True)
@@ -67,7 +70,7 @@ class RunReport:
     frames: int = 0
     """Frames that count."""
     seconds: float = 0.0
-    """From the first frame to the last, all stages together; without overlay and exports."""
+    """Wall time of everything, loading and overlay included."""
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
     """Time that each stage was busy; stages run beside each other, so the sum can exceed `seconds`."""
     losses: list[Loss] = field(default_factory=list)
@@ -111,6 +114,7 @@ def run_job(
     products: Products | None = None,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] = silent,
+    on_note: Callable[[str], None] = lambda note: None,
     stop: Event | None = None,
 ) -> Run:
     """Computes a job into a run folder.
@@ -119,6 +123,7 @@ def run_job(
         output: the run folder: a path, or a URL that fsspec knows.
         overwrite: replaces an earlier run in that folder.
         on_progress: called from this thread after every window of frames.
+        on_note: called with each sentence that the user should read before the work begins.
         stop: once set (from a signal or another thread), the run ends early and in order: what is done is kept, and
             the folder is valid with `complete: false`.
 
@@ -129,6 +134,10 @@ def run_job(
     placement = placement or Placement()
     products = products or Products()
     stop = stop or Event()
+    for name in products.exports:
+        if name not in formats():
+            raise InputError(f"There is no export format {name!r}. The ones there are: {', '.join(formats())}.")
+    began = perf_counter()
     executor = make_executor(placement.executor)
     source = job.open_source()
     try:
@@ -136,6 +145,12 @@ def run_job(
     finally:
         source.close()
     report = RunReport(started=_now(), executor=executor.name)
+    # Before a model is loaded, which takes long.
+    require_free(output, overwrite=overwrite)
+    disk = estimate(str(output), info.width, info.height, total, products)
+    report.notes += [note for note in (job.note, disk.note if disk else "") if note]
+    for note in report.notes:
+        on_note(note)
     try:
         writer = _segment(job, info, total, str(output), executor, placement, overwrite, report, on_progress, stop)
         _stitch(writer)
@@ -152,6 +167,7 @@ def run_job(
     if products.overlay and not stop.is_set():
         _make_overlay(job, run, info, total, placement, report, on_progress, stop)
     report.stopped = report.stopped or stop.is_set()
+    report.seconds = perf_counter() - began
     writer.write_report(report.to_json() | {"complete": run.complete and not report.stopped})
     return open_run(output)
 
@@ -237,7 +253,7 @@ def _segment(
             report.seconds = perf_counter() - began
             for stage, seconds in window.seconds.items():
                 report.seconds_by_stage[stage] = report.seconds_by_stage.get(stage, 0.0) + seconds
-            report.losses = window.losses or report.losses
+            report.losses = list(window.losses) or report.losses
             if window.partial:
                 report.partial_chunks.append(window.chunk.number)
             on_progress(Progress("segment", report.frames, total))
@@ -301,4 +317,4 @@ def _make_overlay(
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")

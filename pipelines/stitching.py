@@ -7,7 +7,7 @@ from videoseg.store.reader import Chunk, Run, relabel_tracks
 def stitch_run(run: Run) -> dict[int, dict[int, int]]:
     """Which global track every local track of every committed chunk is.
 
-    Global tracks are numbered from 1 in the order of chunks and local tracks. Where a chunk is missing, the tracks behind
+    Global tracks are numbered from 1 in the order of chunks and local tracks. Where a chunk is missing, tracks behind
     the gap are new; stuff goes on by its category.
 
     Returns:

@@ -143,9 +143,7 @@ def run(
     )
 
 
-def track(
-    frames: "Iterable[PanopticFrame]", *, vocabulary: "Vocabulary | None" = None
-) -> "Iterator[PanopticFrame]":
+def track(frames: "Iterable[PanopticFrame]", *, vocabulary: "Vocabulary | None" = None) -> "Iterator[PanopticFrame]":
     """Tracks anyone's per-frame panoptic segments.
 
         tracked = videoseg.track(my_model(picture) for picture in pictures)

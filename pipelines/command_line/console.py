@@ -99,9 +99,8 @@ def progress_bar(*, enabled: bool = True) -> "Iterator[Callable[[Progress], None
         yield lambda progress: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
-    from rich.progress import Task, TaskID
     from rich.text import Text
 
     class Rate(TextColumn):

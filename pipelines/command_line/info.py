@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from fractions import Fraction
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer

@@ -9,7 +9,6 @@ from types import FrameType
 
 from pipelines.command_line import console
 
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -22,28 +22,32 @@ def list_models(as_json: AsJson = False, verbose: Verbose = 0) -> None:
     console.set_verbosity(verbose)
     from pipelines.models import DEFAULT_MODEL, KNOWN_MODELS, installed
 
-    rows = [
-        {
-            "name": model.name,
-            "default": model.name == DEFAULT_MODEL,
-            "installed": installed(model),
-            "bytes": model.size,
-            "licence": model.licence,
-            "what": model.what,
-            "knows": model.knows,
-            "how_to_get": "" if installed(model) else model.how_to_get,
-        }
-        for model in KNOWN_MODELS
-    ]
     if as_json:
-        console.print_json({"models": rows})
+        console.print_json(
+            {
+                "models": [
+                    {
+                        "name": model.name,
+                        "default": model.name == DEFAULT_MODEL,
+                        "installed": installed(model),
+                        "bytes": model.size,
+                        "licence": model.licence,
+                        "what": model.what,
+                        "knows": model.knows,
+                        "how_to_get": "" if installed(model) else model.how_to_get,
+                    }
+                    for model in KNOWN_MODELS
+                ]
+            }
+        )
         return
-    for row in rows:
-        state = "installed" if row["installed"] else "not installed"
-        size = f", {console.bytes_text(row['bytes'])}" if row["bytes"] else ""
-        print(f"{row['name']}{' (default)' if row['default'] else ''} — {state}{size}")
-        print(f"    {row['what']}")
-        print(f"    knows: {row['knows']}")
-        print(f"    licence: {row['licence']}")
-        if row["how_to_get"]:
-            print(f"    to get it: {row['how_to_get']}")
+    for model in KNOWN_MODELS:
+        default = " (default)" if model.name == DEFAULT_MODEL else ""
+        state = "installed" if installed(model) else "not installed"
+        size = f", {console.bytes_text(model.size)}" if model.size else ""
+        print(f"{model.name}{default} — {state}{size}")
+        print(f"    {model.what}")
+        print(f"    knows: {model.knows}")
+        print(f"    licence: {model.licence}")
+        if not installed(model):
+            print(f"    to get it: {model.how_to_get}")

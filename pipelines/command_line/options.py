@@ -75,7 +75,9 @@ Overlay = Annotated[
 ]
 Export = Annotated[
     list[str] | None,
-    typer.Option("--export", help="Also write this format (vipseg, coco_panoptic); may be given again.", metavar="FORMAT"),
+    typer.Option(
+        "--export", help="Also write this format (vipseg, coco_panoptic); may be given again.", metavar="FORMAT"
+    ),
 ]
 Executor = Annotated[
     str,

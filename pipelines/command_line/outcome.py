@@ -1,7 +1,6 @@
 """Running a job for a person: progress, signals, and what is said at the end. Shared by `segment` and `track`."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def execute(
     make_job: "Callable[[], Job]",
-    output: Path,
+    output: str,
     *,
     placement: "Placement",
     products: "Products",
@@ -47,6 +46,7 @@ def execute(
                 products=products,
                 overwrite=overwrite,
                 on_progress=on_progress,
+                on_note=console.warn,
                 stop=interrupted.stop,
             )
         tell(run, as_json=as_json)

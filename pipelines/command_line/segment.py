@@ -1,6 +1,5 @@
 """`videoseg segment`: the main job."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
