@@ -56,7 +56,7 @@ def contact_sheet(
         left = gap + column * (cell_width + gap) + (cell_width - shown_width) // 2
         sheet[top : top + shown_height, left : left + shown_width] = shown
         if captions and captions[i]:
-            patch = label_patch(captions[i], "", (128, 128, 128), max(10, round(cell_height / 16)), False)
+            patch = label_patch(captions[i], "", (128, 128, 128), max(11, round(cell_height / 24)), False)
             if patch.shape[0] + 8 <= shown_height and patch.shape[1] + 8 <= shown_width:
                 paste(sheet, patch, left + 4, top + 4)
     return sheet

@@ -36,7 +36,10 @@ class Room:
 
 
 def find_rooms(
-    id_map: NDArray[np.uint16], ids: Sequence[int], wishes: dict[int, tuple[float, float]] | None = None
+    id_map: NDArray[np.uint16],
+    ids: Sequence[int],
+    wishes: dict[int, tuple[float, float]] | None = None,
+    taken: Sequence[tuple[int, int, int, int]] = (),
 ) -> dict[int, Room]:
     """The place for a label in each segment: inside it, with much room around, near where it is wished.
 
@@ -44,6 +47,7 @@ def find_rooms(
         id_map: uint16 `[H, W]`.
         ids: the segments that want a label.
         wishes: id -> (x, y) in pixels, for instance where the label was in the frame before; else the middle.
+        taken: boxes (left, top, right, bottom) in pixels where no label may stand.
 
     Returns:
         id -> room; segments too small for the search grid have none.
@@ -51,6 +55,10 @@ def find_rooms(
     height, width = id_map.shape
     step = max(1, -(-max(height, width) // _CELLS))
     cells = id_map[step // 2 :: step, step // 2 :: step]
+    if taken:
+        cells = cells.copy()
+        for left, top, right, bottom in taken:
+            cells[top // step : -(-bottom // step), left // step : -(-right // step)] = 0
     depth = _depth(cells)
     rooms = {}
     order = np.argsort(cells, axis=None, kind="stable")

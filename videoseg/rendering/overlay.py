@@ -14,13 +14,15 @@ _THING_OUTLINE_OPACITY = 0.95
 _STUFF_OUTLINE_OPACITY = 0.6
 _OUTLINE_WHITE = 0.25  # an outline is the colour of its mask, lighter
 
+_BAND_PIXELS = 1 << 15  # mixed at a time: what is between stays in the cache, and 8K needs no gigabyte
+
 _OUTLINE_PER_PIXEL = 1 / 360  # of the shorter side: 1 pixel at 360p, 3 at 1080p
 _FONT_PER_PIXEL = 1 / 30  # of the shorter side: 12 at 360p, 36 at 1080p
 _SMALLEST_FONT = 11  # below this, letters run together after H.264
 _LARGEST_FONT = 64
 
 _SMALLEST_LABELLED = 0.25  # a thing with less than this share of its label's area gets none
-_TIGHT = 0.75  # a label may be this much larger than the room found for it: the room is a cautious measure
+_TIGHT = 0.6  # a label may be this much larger than the room found for it: the room is a cautious measure
 
 
 def render_overlay(
@@ -75,13 +77,19 @@ class OverlayRenderer:
                 colours[row] = np.array(shown) * share
                 rest[row] = 256 - share
         thickness = max(1, round(min(frame.size) * _OUTLINE_PER_PIXEL))
-        table = frame.id_map.astype(np.intp)
-        table[_outline(frame.id_map, thickness)] += ids
-        # 255 · 256 fits uint16.
-        picture = rgb * rest.take(table)[..., None]
-        picture += colours.take(table, axis=0)
-        picture >>= 8
-        return picture.astype(np.uint8)
+        near = _outline(frame.id_map, thickness)
+        picture = np.empty_like(rgb)
+        band = max(1, _BAND_PIXELS // frame.size[1])
+        for top in range(0, frame.size[0], band):
+            rows = slice(top, top + band)
+            table = frame.id_map[rows].astype(np.intp)
+            table[near[rows]] += ids
+            # 255 · 256 fits uint16.
+            mixture = rgb[rows] * rest.take(table)[..., None]
+            mixture += colours.take(table, axis=0)
+            mixture >>= 8
+            picture[rows] = mixture
+        return picture
 
     def _draw_labels(self, picture: NDArray[np.uint8], frame: PanopticFrame) -> None:
         height, width = frame.size
@@ -93,28 +101,43 @@ class OverlayRenderer:
         }
         places: dict[int, tuple[float, float]] = {}
         taken: list[tuple[int, int, int, int]] = []
-        rooms = find_rooms(frame.id_map, [segment.id for segment in frame.segments], wishes)
-        # Things are what people look for; of two that want the same place, the larger has it.
-        for segment in sorted(frame.segments, key=lambda s: (not s.is_thing, -s.area, s.id)):
-            patch = label_patch(
-                self._vocabulary[segment.category].name,
-                "" if segment.track is None else str(segment.track),
-                segment_colour(segment, self._vocabulary),
-                size if segment.is_thing else max(_SMALLEST_FONT, round(size * 0.9)),
-                segment.is_thing,
-            )
-            room = rooms.get(segment.id)
-            for left, top in _candidates(segment, room, patch.shape[1], patch.shape[0], height):
-                box = (left, top, left + patch.shape[1], top + patch.shape[0])
-                if min(box) < 0 or box[2] > width or box[3] > height or any(_overlap(box, other) for other in taken):
-                    continue
-                paste(picture, patch, left, top)
-                taken.append(box)
-                break
-            if segment.track is not None and room is not None:
-                middle_x, middle_y = _middle(segment)
-                places[segment.track] = (room.x - middle_x, room.y - middle_y)
+        # Things are what people look for: their labels come first, and those of stuff where they leave room. Of two
+        # things that want the same place, the larger has it.
+        for kind in (True, False):
+            members = sorted((s for s in frame.segments if s.is_thing == kind), key=lambda s: (-s.area, s.id))
+            rooms = find_rooms(frame.id_map, [segment.id for segment in members], wishes, taken)
+            for segment in members:
+                self._draw_label(picture, segment, rooms.get(segment.id), size, taken)
+                if segment.track is not None and segment.id in rooms:
+                    room, (middle_x, middle_y) = rooms[segment.id], _middle(segment)
+                    places[segment.track] = (room.x - middle_x, room.y - middle_y)
         self._places = places
+
+    def _draw_label(
+        self,
+        picture: NDArray[np.uint8],
+        segment: Segment,
+        room: Room | None,
+        size: int,
+        taken: list[tuple[int, int, int, int]],
+    ) -> None:
+        """Draws the label of a segment where there is place for it, and adds its box to those taken."""
+        height, width = picture.shape[:2]
+        patch = label_patch(
+            self._vocabulary[segment.category].name,
+            "" if segment.track is None else str(segment.track),
+            segment_colour(segment, self._vocabulary),
+            size if segment.is_thing else max(_SMALLEST_FONT, round(size * 0.9)),
+            segment.is_thing,
+        )
+        for left, top in _candidates(segment, room, patch.shape[1], patch.shape[0]):
+            left = min(max(left, 0), width - patch.shape[1])
+            box = (left, top, left + patch.shape[1], top + patch.shape[0])
+            if min(box) < 0 or box[2] > width or box[3] > height or any(_overlap(box, other) for other in taken):
+                continue
+            paste(picture, patch, left, top)
+            taken.append(box)
+            return
 
 
 def _outline(id_map: NDArray[np.uint16], thickness: int) -> NDArray[np.bool_]:
@@ -130,9 +153,7 @@ def _outline(id_map: NDArray[np.uint16], thickness: int) -> NDArray[np.bool_]:
     return near
 
 
-def _candidates(
-    segment: Segment, room: Room | None, width: int, height: int, picture_height: int
-) -> list[tuple[int, int]]:
+def _candidates(segment: Segment, room: Room | None, width: int, height: int) -> list[tuple[int, int]]:
     """Places (left, top) for a label of that size, best first: inside its segment, else, for things, beside it."""
     places = []
     if room is not None and room.half_width * 2 >= width * _TIGHT and room.half_height * 2 >= height * _TIGHT:
@@ -140,7 +161,7 @@ def _candidates(
     if segment.is_thing and segment.area >= _SMALLEST_LABELLED * width * height:
         left, top, _, bottom = segment.box
         middle = round(_middle(segment)[0] - width / 2)
-        # Where the middle would leave the picture, flush with the box is next.
+        # Where another label is in the way of the middle, flush with the box is next.
         for x in (middle, left):
             places += [(x, top - height - 1), (x, bottom + 1)]
         if room is not None:
