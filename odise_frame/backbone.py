@@ -13,7 +13,7 @@ from odise_frame.feature_projection import LEVELS, FeatureProjections
 from odise_frame.frozen import FrozenParts
 from odise_frame.quirks import PUBLISHED, Quirks
 from odise_frame.sizes import OdiseSize
-from odise_frame.timing import StageTimes
+from odise_frame.timing import StageMeter, StageTimes
 from odise_frame.windows import WindowGrid, cut_windows, plan_windows, stitch_windows
 
 
@@ -48,7 +48,7 @@ class Backbone(nn.Module):
         return plan_windows(height, width, self.window)
 
     def forward(
-        self, frozen: FrozenParts, images: Tensor, *, window_batch: int | None = None, times: StageTimes | None = None
+        self, frozen: FrozenParts, images: Tensor, *, window_batch: int | None = None, meter: StageMeter | None = None
     ) -> dict[str, Tensor]:
         """The maps `s2`..`s5` of a batch of frames: `[B, feature_dim, H / stride, W / stride]`, strides 4 to 32.
 
@@ -58,8 +58,9 @@ class Backbone(nn.Module):
             window_batch: windows go through the networks this many at a time; the last batch is filled up with black,
                 so that the shape of the arithmetic, and with it every bit of a window's maps, is the same whatever
                 else is in the batch. None: all at once, as they are.
-            times: where the seconds by stage are added.
+            meter: measures the stages.
         """
+        meter = meter or StageTimes()
         grid = self.plan(images.shape[-2], images.shape[-1])
         windows = cut_windows(images, grid)
         count = len(windows)
@@ -69,27 +70,29 @@ class Backbone(nn.Module):
             part = windows[start : start + batch]
             if missing := batch - len(part):
                 part = torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
-            parts.append(self.project(self.describe_windows(frozen, part, times=times), grid.side))
+            features = self.describe_windows(frozen, part, meter=meter)
+            with meter.stage("heads"):
+                parts.append(self.project(features, grid.side))
         maps = {name: torch.cat([part[name] for part in parts])[:count] for name in parts[0]}
         return {f"s{level}": stitch_windows(maps[f"s{level}"], grid, 1 << level) for level in LEVELS}
 
     def describe_windows(
-        self, frozen: FrozenParts, windows: Tensor, *, times: StageTimes | None = None
+        self, frozen: FrozenParts, windows: Tensor, *, meter: StageMeter | None = None
     ) -> WindowFeatures:
         """Windows float `[B, 3, side, side]` in [0, 1]; a side other than the model's is resized to it."""
-        times = times or StageTimes()
+        meter = meter or StageTimes()
         if windows.shape[-1] != self.window:
             windows = resize_square(windows, self.window, mode="bicubic", antialias=False)
         with torch.no_grad():
-            with times.stage("captioner"):
+            with meter.stage("captioner"):
                 seen = resize_square(windows, self.clip_side, mode="bicubic", antialias=self.quirks.captioner_antialias)
                 embedding = embed_images(frozen.clip, seen)
-            with times.stage("autoencoder"):
+            with meter.stage("autoencoder"):
                 encoded = self.diffusion.encode(frozen.autoencoder, windows)
                 decoder_taps = self.diffusion.decode(frozen.autoencoder, encoded.latent)
-        with times.stage("captioner"):
+        with meter.stage("captioner"):
             caption = self.captioner(embedding, frozen.empty_prompt)
-        with times.stage("unet"):
+        with meter.stage("unet"):
             noisy = self.diffusion.noised(encoded.latent)
             unet_taps = self.diffusion.denoise(frozen.unet, noisy, caption.context, caption.time_offset)
         return WindowFeatures(embedding, caption, encoded.latent, noisy, (*encoded.taps, *unet_taps, *decoder_taps))

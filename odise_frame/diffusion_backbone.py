@@ -56,7 +56,7 @@ def describe_taps(vae: VaeSize, unet: UnetSize) -> tuple[Tap, ...]:
 def shared_noise(side: int) -> Tensor:
     """The one noise tensor that every window gets: float32 `[1, 4, side, side]`."""
     generator = torch.Generator("cpu").manual_seed(NOISE_SEED)
-    return torch.randn(1, LATENT_CHANNELS, side, side, generator=generator)
+    return torch.randn(1, LATENT_CHANNELS, side, side, generator=generator, device="cpu")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

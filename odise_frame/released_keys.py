@@ -5,16 +5,23 @@ Several naming schemes meet in a full-size model: the ODISE checkpoint (the trai
 """
 
 import re
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 
-def odise_key(name: str) -> str | None:
+def odise_key(name: str, supervision: Literal["label", "caption"]) -> str | None:
     """The released name of a parameter of `Odise`; None for the frozen networks, which that file does not hold."""
-    if name.startswith("frozen."):
+    part, rest = name.split(".", 1)
+    if part == "frozen":
         return None
-    name = name.replace("backbone.captioner.", "backbone.feature_extractor.", 1)
+    if part == "mask_generator":
+        return f"sem_seg_head.{rest}"
+    if part == "classifier":
+        return f"{'category_head' if supervision == 'label' else 'word_head'}.{rest}"
+    if rest.startswith("captioner."):
+        return f"backbone.feature_extractor.{rest.removeprefix('captioner.')}"
     return re.sub(r"^backbone\.feature_projections\.(\d)\.", r"backbone.feature_projections.\1.0.", name)
 
 
