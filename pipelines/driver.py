@@ -99,18 +99,19 @@ class Driver:
         planned = self._planned(chunks, ended)
         submitting = True
         while submitting or in_flight:
-            if submitting and (self._stop.is_set() or failure is not None):
+            if self._stop.is_set():
+                self.stopped = self.stopped or submitting
                 submitting = False
-                self.stopped = self._stop.is_set()
+                self._drop_waiting(in_flight)
+            submitting = submitting and failure is None
             if submitting and len(in_flight) < self._size.in_flight:
                 window = next(planned, None)
                 if window is None:
                     submitting = False
                 else:
                     in_flight.append(self._submit(window))
-            if not in_flight or (submitting and len(in_flight) < self._size.in_flight and not self._ready(in_flight)):
-                continue
-            if not self._settle(in_flight):
+            room = submitting and len(in_flight) < self._size.in_flight
+            if not in_flight or not in_flight[0].calls[-1].wait(0 if room else _SIGNAL_CHECK):
                 continue
             window = in_flight.popleft().calls[-1].result()
             if window.last or window.ended:
@@ -147,19 +148,6 @@ class Driver:
             calls.append(call)
             value = call
         return InFlight(window, tuple(calls))
-
-    @staticmethod
-    def _ready(in_flight: deque[InFlight]) -> bool:
-        return in_flight[0].calls[-1].wait(0)
-
-    def _settle(self, in_flight: deque[InFlight]) -> bool:
-        """Waits until the oldest window is through; False when all were dropped because the run was stopped."""
-        while not in_flight[0].calls[-1].wait(_SIGNAL_CHECK):
-            if self._stop.is_set():
-                self._drop_waiting(in_flight)
-                if not in_flight:
-                    return False
-        return True
 
     def _drop_waiting(self, in_flight: deque[InFlight]) -> None:
         """Cancels, from the newest on, the windows that the slow stage has not begun."""

@@ -76,10 +76,12 @@ class DecodeStage:
         self._failed = False
 
     def advance(self, window: Window) -> Window:
-        if self._failed:
+        chunk = window.chunk
+        if chunk.stop is None and window.number == 0:
+            self._frames = enumerate(self._source.frames())
+        if self._failed or (chunk.stop is None and self._frames is None):
             return replace(window, ended=True)
         began = perf_counter()
-        chunk = window.chunk
         start = chunk.start - chunk.overlap + window.number * window.size
         last, failure = window.last, None
         taken: list[tuple[int, Frame]] = []
@@ -102,10 +104,7 @@ class DecodeStage:
 
     def _take_open(self, window: Window, taken: list[tuple[int, Frame]]) -> bool:
         """From a source of unknown length: one frame further tells whether the window is the last."""
-        if window.number == 0:
-            self._frames = enumerate(self._source.frames())
-        if self._frames is None:
-            return True
+        assert self._frames is not None
         if self._ahead is not None:
             taken.append(self._ahead)
             self._ahead = None
