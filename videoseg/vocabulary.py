@@ -149,6 +149,8 @@ def read_yaml(path: Path) -> list[tuple[tuple[str, ...], bool]]:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"There is no vocabulary file {path}.") from None
+    except OSError as error:
+        raise InputError(f"The vocabulary file {path} cannot be read: {error.strerror or error}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"The vocabulary file {path} is not YAML: {' '.join(str(error).split())}") from None
     form = "Write two lists, `things:` and `stuff:`, each entry a name or a list of synonyms."
@@ -162,7 +164,7 @@ def read_yaml(path: Path) -> list[tuple[tuple[str, ...], bool]]:
         for entry in listed:
             if isinstance(entry, str):
                 entries += [(names, is_thing) for names in parse(entry)]
-            elif isinstance(entry, list) and entry and all(isinstance(name, str) for name in entry):
+            elif isinstance(entry, list) and entry and all(isinstance(name, str) and name.strip() for name in entry):
                 entries.append((tuple(" ".join(name.split()) for name in entry), is_thing))
             else:
                 raise InputError(f"In the vocabulary file {path}, under {key!r}, {entry!r} is not a name. {form}")

@@ -143,8 +143,9 @@ def label_patch(name: str, number: str, colour: Colour, size: int, strong: bool)
     scale = 3  # drawn larger and shrunk, for smooth corners
     if strong:
         fill = mixed(colour, (0, 0, 0), 0.08)
-        ink: Colour = (12, 14, 18) if luminance(fill) > 0.22 else (255, 255, 255)
-        alpha = 235
+        # At this luminance black and white have the same contrast, 4.6.
+        ink: Colour = (0, 0, 0) if luminance(fill) > 0.179 else (255, 255, 255)
+        alpha = 255
     else:
         fill, ink, alpha = mixed(colour, (16, 18, 22), 0.78), (240, 242, 245), 165
     face = font(size)
@@ -165,7 +166,7 @@ def label_patch(name: str, number: str, colour: Colour, size: int, strong: bool)
     baseline = pad_y + ascent
     draw.text((pad_x - left, baseline), name, font=face, fill=255, anchor="ls")
     if number:
-        draw.text((pad_x - left + right + gap, baseline), number, font=small, fill=185, anchor="ls")
+        draw.text((pad_x - left + right + gap, baseline), number, font=small, fill=205, anchor="ls")
     text = np.asarray(words, dtype=np.float32)[..., None] / 255
     ground = tablet * (alpha / 255)
     covered = ground + text * tablet * (1 - ground)
