@@ -99,4 +99,4 @@ def _positions(id_map: NDArray[np.integer], segments: Segments, where: str) -> N
     if positions.min(initial=0) < 0:
         unknown = int(id_map[positions < 0][0])
         raise ValueError(f"{where}: the map has pixels of id {unknown}, which is not listed")
-    return positions
+    return np.asarray(positions, dtype=np.int32)

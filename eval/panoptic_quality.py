@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from eval.contingency import FrameTable, Ints, Segments
 
 ShortVideos = Literal["skip", "clip"]
-"""Videos of fewer frames than the window: `skip` as VPSNet's and VIPSeg's scripts, or `clip` the window to the video."""
+"""Videos of fewer frames than the window: `skip` as VPSNet's and VIPSeg's scripts do, or `clip` the window to them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ def _ious(confusion: Ints) -> NDArray[np.float64]:
     labelled[-1] = 0
     hits = labelled.diagonal()
     union = labelled.sum(axis=0) + labelled.sum(axis=1) - hits
-    return np.divide(hits, union, out=np.full(len(union), np.nan), where=union > 0)
+    return np.asarray(np.divide(hits, union, out=np.full(len(union), np.nan), where=union > 0))
 
 
 def _quality(association: float, tubes: int, confusion: Ints) -> TrackingQuality:

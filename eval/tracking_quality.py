@@ -200,9 +200,17 @@ class IdentityCounts:
         }
 
 
+_COUNTED = frozenset(
+    ["HOTA_TP", "HOTA_FN", "HOTA_FP", "CLR_TP", "CLR_FN", "CLR_FP", "IDSW", "MT", "PT", "ML", "Frag", "CLR_Frames", "IDTP", "IDFN", "IDFP"]
+)
+"""Results that are numbers of something, which an average over categories sums."""
+
+
 def _add(total: Any, part: Any) -> None:
     for entry in fields(total):
-        setattr(total, entry.name, getattr(total, entry.name) + getattr(part, entry.name))
+        value = getattr(total, entry.name)
+        value += getattr(part, entry.name)
+        setattr(total, entry.name, value)
 
 
 def _assign(score: Floats) -> tuple[Ints, Ints]:
@@ -377,13 +385,9 @@ class ObjectTracking:
     def class_averaged(self) -> dict[str, dict[str, float]]:
         """Means of the values (sums of the counts) over the categories that were seen."""
         results = [self.per_category[category].result() for category in sorted(self.per_category)]
-        summed = {name for name in TrackCounts().result()["CLEAR"] if name.isupper() and "MO" not in name}
-        summed |= {"CLR_TP", "CLR_FN", "CLR_FP", "CLR_Frames", "Frag", "IDTP", "IDFN", "IDFP"}
-        summed |= {"HOTA_TP", "HOTA_FN", "HOTA_FP"}
-        summed -= {"MTR", "PTR", "MLR"}
         return {
             family: {
-                name: sum(r[family][name] for r in results) / (1 if name in summed else max(1, len(results)))
+                name: sum(r[family][name] for r in results) / (1 if name in _COUNTED else max(1, len(results)))
                 for name in values
             }
             for family, values in TrackCounts().result().items()
