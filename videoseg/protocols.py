@@ -72,6 +72,9 @@ class Source(Protocol):
     def num_selected(self) -> int | None:
         """How many frames `frames()` yields if nothing is lost; None for live streams and unknown lengths."""
 
+    def number_of(self, index: int) -> int:
+        """Number among the selected frames of a frame that `frames()` gave, by its `Frame.index`."""
+
     @property
     def losses(self) -> tuple[Loss, ...]:
         """What could not be decoded so far."""

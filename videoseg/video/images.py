@@ -67,6 +67,10 @@ class ImageFolder:
     def num_selected(self) -> int:
         return len(self._selected)
 
+    def number_of(self, index: int) -> int:
+        """See `Source.number_of`."""
+        return int(np.searchsorted(self._selected, index))
+
     @property
     def losses(self) -> tuple[Loss, ...]:
         return tuple(Loss(number, reason, 1) for number, reason in sorted(self._losses.missing.items()))
