@@ -302,3 +302,33 @@ def sound_only(folder: Path) -> Path:
         for packet in sound.encode():
             container.mux(packet)
     return path
+
+
+def long_clip(folder: Path, repeats: int) -> Path:
+    """`repeats` times the same 120 frames, one after the other: long to read, quick to make."""
+    short, path = write(folder / "short.mp4", 120), folder / f"long{repeats}.mp4"
+    with av.open(str(short)) as source, av.open(str(path), "w") as container:
+        video = container.add_stream_from_template(source.streams.video[0])
+        for repeat in range(repeats):
+            source.seek(0)
+            for packet in source.demux(video=0):
+                if packet.size:
+                    packet.pts += round(repeat * 120 / (RATE * packet.time_base))
+                    packet.dts += round(repeat * 120 / (RATE * packet.time_base))
+                    packet.stream = video
+                    container.mux(packet)
+    return path
+
+
+def wide_pixels(folder: Path) -> Path:
+    """Pixels twice as wide as high, declared in the H.264 stream."""
+    return write(folder / "wide.mp4", 5, options={"x264-params": "sar=2/1"})
+
+
+def high_dynamic_range(folder: Path) -> Path:
+    return write(
+        folder / "pq.mp4",
+        5,
+        pixel_format="yuv420p10le",
+        options={"x264-params": "colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"},
+    )

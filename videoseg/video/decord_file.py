@@ -6,6 +6,7 @@ frames gets a reader of its own that is gone before the first frame is handed ou
 index, not decord's.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from videoseg.errors import InputError, VideosegError
 from videoseg.frame import Frame
 from videoseg.protocols import Loss, SourceInfo
-from videoseg.video.file import OpenedFile, VideoFile, open_file
+from videoseg.video.colour import RgbConverter
+from videoseg.video.file import OpenedFile, open_file
+from videoseg.video.reader import FrameReader, LossRecord
 from videoseg.video.selection import Sampling
 
 # A span is decoded whole before its first frame is handed out: enough for 64 frames of 720p, and the most that one
@@ -57,6 +60,10 @@ class DecordFile:
     def num_selected(self) -> int:
         return len(self._selected)
 
+    def number_of(self, index: int) -> int:
+        """See `Source.number_of`."""
+        return int(np.searchsorted(self._selected, index))
+
     @property
     def losses(self) -> tuple[Loss, ...]:
         """Always empty: a damaged part is an error here."""
@@ -89,9 +96,8 @@ class DecordFile:
             pictures: NDArray[np.uint8] = reader.get_batch(numbers).asnumpy()
             del reader
         except (RuntimeError, IndexError, self._decord.DECORDError) as error:
-            text = " ".join(str(error).split("\n")[0].split())
             raise VideosegError(
-                f"decord cannot decode {self._path} from frame {numbers[0]} on ({text}). Leave out --decoder decord: "
+                f"decord cannot decode {self._path} from frame {numbers[0]} on ({_plain(error)}). Leave out --decoder decord: "
                 "the default decoder goes on behind damaged parts."
             ) from None
         return pictures
@@ -112,17 +118,19 @@ class DecordFile:
             first = reader[0].asnumpy()
             del reader
         except (RuntimeError, IndexError, AssertionError, self._decord.DECORDError) as error:
-            return " ".join(str(error).split("\n")[0].split())[:200]
+            return f"it fails on it ({_plain(error)})"
         ours = index.times
         if np.abs((stamps - stamps[0]) - (ours - ours[0])).max() > _STAMP_TOLERANCE:
             return "it gives the frames other times"
         if first.shape[:2] != (opened.info.height, opened.info.width):
-            return f"its frames are {first.shape[1]}×{first.shape[0]}, upright they are {opened.info.width}×{opened.info.height}"
-        source = VideoFile(self._path, Sampling(), opened.info.stream)
+            upright = f"{opened.info.width}×{opened.info.height}"
+            return f"its frames are {first.shape[1]}×{first.shape[0]}, upright they are {upright}"
+        ours_reader = FrameReader(self._path, opened.stream_index, index, LossRecord())
         try:
-            truth = next(source.frames(0, 1)).rgb
+            item = ours_reader.read()
+            truth = RgbConverter(opened.orientation)(item[1]) if item else first
         finally:
-            source.close()
+            ours_reader.close()
         if np.abs(first.astype(np.int16) - truth).mean() > _PICTURE_TOLERANCE:
             return "its colours or its orientation differ from what the file declares"
         return ""
@@ -152,6 +160,12 @@ def reason_against(opened: OpenedFile) -> str:
     return ""
 
 
+def _plain(error: BaseException) -> str:
+    """decord's message without times, source lines and stack trace."""
+    text = re.sub(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ?", "", str(error).split("Stack trace")[0])
+    return " ".join(text.split())[:160].rstrip(".") or type(error).__name__
+
+
 def _load_decord() -> Any:
     try:
         import decord
@@ -160,4 +174,6 @@ def _load_decord() -> Any:
             f"decord is not installed or cannot be loaded ({error}). Install it with: pip install 'videoseg[decord]', "
             "or leave out --decoder decord."
         ) from None
+    # It writes FFmpeg's chatter about damaged packets to the terminal.
+    decord.logging.set_level(decord.logging.QUIET)
     return decord

@@ -22,7 +22,7 @@ from videoseg.video.colour import (
     orientation_of,
 )
 from videoseg.video.index import FileIndex, build_index, plain
-from videoseg.video.reader import FrameReader, LossRecord, file_url
+from videoseg.video.reader import NO_PICTURE, FrameReader, LossRecord, file_url
 from videoseg.video.selection import Sampling
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 # Matroska states durations in milliseconds, and muxers differ in whether the last frame's own is in it.
 _DURATION_TOLERANCE = 0.5
+
+# Containers that are written from a keyframe on; broadcasts (MPEG-TS) are joined anywhere.
+_BEGIN_WITH_KEYFRAME = ("mp4", "matroska")
 
 # A file in which more of the steps are long than this has a variable rate, not holes.
 _RARE = 0.1
@@ -78,6 +81,10 @@ class VideoFile:
     @property
     def num_selected(self) -> int:
         return len(self._selected)
+
+    def number_of(self, index: int) -> int:
+        """See `Source.number_of`."""
+        return int(np.searchsorted(self._selected, index))
 
     @property
     def losses(self) -> tuple[Loss, ...]:
@@ -175,7 +182,8 @@ def open_file(path: str, stream: str) -> OpenedFile:
             raise InputError(f"{path} has a video track without frames in it. Check that it was copied completely.")
         end_losses = _promised_losses(container, video, index)
         losses = LossRecord()
-        first, index = _first_picture(path, stream_index, index)
+        whole = any(name in container.format.name for name in _BEGIN_WITH_KEYFRAME)
+        first, index = _first_picture(path, stream_index, index, whole)
         orientation = orientation_of(first)
         info = describe(container, video, index, first, orientation, stream)
     return OpenedFile(path, stream_index, index, info, orientation, colour_of(first), losses, end_losses)
@@ -211,12 +219,12 @@ def _is_cover(video: "VideoStream") -> bool:
     return disposition is not None and "attached_pic" in str(disposition).lower()
 
 
-def _first_picture(path: str, stream: int, index: FileIndex) -> "tuple[VideoFrame, FileIndex]":
+def _first_picture(path: str, stream: int, index: FileIndex, whole: bool) -> "tuple[VideoFrame, FileIndex]":
     """The first picture that decodes, and the index without the leading frames that no player can show.
 
     Those are frames before the first keyframe of a recording that begins in the middle of a group, and frames of an
-    open first group that lean on pictures before the beginning. Frames that don't decode because of damage stay in
-    the index: they are losses.
+    open first group that lean on pictures before the beginning. In a file that is known to be `whole` at its beginning
+    such frames decode without an error to nothing; frames that fail are damaged, and stay in the index as losses.
     """
     losses = LossRecord()
     reader = FrameReader(path, stream, index, losses)
@@ -230,8 +238,10 @@ def _first_picture(path: str, stream: int, index: FileIndex) -> "tuple[VideoFram
     number, picture = item
     first_key = int(index.keyframes[0]) if len(index.keyframes) else 0
     leading = 0
-    while leading < number and (
-        index.shown[leading] < first_key or index.packet_pts[index.shown[leading]] < index.packet_pts[first_key]
+    while (
+        leading < number
+        and (not whole or losses.missing[leading] == NO_PICTURE)
+        and (index.shown[leading] < first_key or index.packet_pts[index.shown[leading]] < index.packet_pts[first_key])
     ):
         leading += 1
     return picture, index.without_first(leading) if index.timed else index

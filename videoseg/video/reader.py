@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PACKETS_TO_RECOGNISE = 64
 
 NO_PICTURE = "its packets decode to no picture"
+"""The reason of a loss without an error."""
 
 
 class LossRecord:
