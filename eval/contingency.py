@@ -66,10 +66,13 @@ def count_frame(gt_map: NDArray[np.integer], gt: Segments, pred_map: NDArray[np.
     Raises:
         ValueError: the maps differ in shape, or an id stands in a map and not in its list, or the other way round.
     """
-    if gt_map.shape != pred_map.shape:
-        raise ValueError(f"ground truth is {gt_map.shape}, prediction is {pred_map.shape}")
-    rows = _positions(gt_map, gt, "ground truth")
-    columns = _positions(pred_map, pred, "prediction")
+    return count_positions(positions(gt_map, gt, "ground truth"), gt, positions(pred_map, pred, "prediction"), pred)
+
+
+def count_positions(rows: NDArray[np.int32], gt: Segments, columns: NDArray[np.int32], pred: Segments) -> FrameTable:
+    """`count_frame` where the maps are already `positions`."""
+    if rows.shape != columns.shape:
+        raise ValueError(f"ground truth is {rows.shape}, prediction is {columns.shape}")
     width = len(pred) + 1
     counts = np.bincount((rows * np.int32(width) + columns).ravel(), minlength=(len(gt) + 1) * width)
     table = counts.reshape(len(gt) + 1, width).astype(np.int64)
@@ -81,8 +84,15 @@ def count_frame(gt_map: NDArray[np.integer], gt: Segments, pred_map: NDArray[np.
     return FrameTable(gt, gt_areas, pred, pred_areas, pair_gt - 1, pair_pred - 1, table[pair_gt, pair_pred])
 
 
-def _positions(id_map: NDArray[np.integer], segments: Segments, where: str) -> NDArray[np.int32]:
-    """int32 `[H, W]`: 1 + position of each pixel's id in the list, 0 for void."""
+def positions(id_map: NDArray[np.integer], segments: Segments, where: str) -> NDArray[np.int32]:
+    """int32 `[H, W]`: 1 + position of each pixel's id in the list, 0 for void.
+
+    Args:
+        where: which side it is, for messages.
+
+    Raises:
+        ValueError: an id in the map is not listed, or ids are listed twice or not positive.
+    """
     largest = int(id_map.max(initial=0))
     if len(segments.ids) != len(np.unique(segments.ids)) or (len(segments.ids) and segments.ids.min() < 1):
         raise ValueError(f"{where}: ids must be positive and listed once, got {segments.ids.tolist()}")

@@ -201,7 +201,8 @@ class IdentityCounts:
 
 
 _COUNTED = frozenset(
-    ["HOTA_TP", "HOTA_FN", "HOTA_FP", "CLR_TP", "CLR_FN", "CLR_FP", "IDSW", "MT", "PT", "ML", "Frag", "CLR_Frames", "IDTP", "IDFN", "IDFP"]
+    {"HOTA_TP", "HOTA_FN", "HOTA_FP", "CLR_TP", "CLR_FN", "CLR_FP", "CLR_Frames", "IDTP", "IDFN", "IDFP"}
+    | {"IDSW", "MT", "PT", "ML", "Frag"}
 )
 """Results that are numbers of something, which an average over categories sums."""
 
