@@ -97,8 +97,8 @@ class DecordFile:
             del reader
         except (RuntimeError, IndexError, self._decord.DECORDError) as error:
             raise VideosegError(
-                f"decord cannot decode {self._path} from frame {numbers[0]} on ({_plain(error)}). Leave out --decoder decord: "
-                "the default decoder goes on behind damaged parts."
+                f"decord cannot decode {self._path} from frame {numbers[0]} on ({_plain(error)}). "
+                "Leave out --decoder decord: the default decoder goes on behind damaged parts."
             ) from None
         return pictures
 
@@ -155,8 +155,8 @@ def reason_against(opened: OpenedFile) -> str:
         return "the file is interlaced, whose colour it spreads over the wrong lines"
     if not opened.colour.matrix_declared and opened.colour.matrix != "bt601":
         return f"the file does not say its colour matrix, and it takes bt601 in place of {opened.colour.matrix}"
-    if opened.end_losses:
-        return opened.end_losses[0].reason
+    if opened.promised:
+        return opened.promised[0].reason
     return ""
 
 

@@ -51,8 +51,18 @@ class OpenedFile:
     orientation: Orientation
     colour: PictureColour
     losses: LossRecord
-    end_losses: tuple[Loss, ...]
-    """What the file promises beyond its last packet."""
+    promised: tuple[Loss, ...]
+    """What the file promises and no packet holds: holes, and what lies beyond its last packet."""
+
+    def promised_within(self, selected: NDArray[np.intp], sampling: Sampling) -> tuple[Loss, ...]:
+        """Those of the promised frames that the selected range would have held."""
+        first, last = int(selected[0]), int(selected[-1])
+        to_the_end = sampling.end is None or sampling.end > self.index.time(len(self.index) - 1)
+        return tuple(
+            loss
+            for loss in self.promised
+            if first < loss.index <= last or (loss.index == len(self.index) and to_the_end)
+        )
 
 
 class VideoFile:
@@ -67,6 +77,7 @@ class VideoFile:
         opened = open_file(path, stream)
         self._path = path
         self._opened = opened
+        self._sampling = sampling
         self._index = opened.index
         self._selected = sampling.select(opened.index.pts, opened.index.time_base, path)
         self._idle: FrameReader | None = None
@@ -88,7 +99,7 @@ class VideoFile:
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        return summarise_losses(self._opened.losses) + self._opened.end_losses
+        return summarise_losses(self._opened.losses) + self._opened.promised_within(self._selected, self._sampling)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """See `Source.frames`. Going on where the last call ended costs nothing."""
@@ -180,13 +191,13 @@ def open_file(path: str, stream: str) -> OpenedFile:
         index = build_index(container, video)
         if len(index) == 0:
             raise InputError(f"{path} has a video track without frames in it. Check that it was copied completely.")
-        end_losses = _promised_losses(container, video, index)
+        promised = _promised_losses(container, video, index)
         losses = LossRecord()
         whole = any(name in container.format.name for name in _BEGIN_WITH_KEYFRAME)
         first, index = _first_picture(path, stream_index, index, whole)
         orientation = orientation_of(first)
         info = describe(container, video, index, first, orientation, stream)
-    return OpenedFile(path, stream_index, index, info, orientation, colour_of(first), losses, end_losses)
+    return OpenedFile(path, stream_index, index, info, orientation, colour_of(first), losses, promised)
 
 
 def _require_file(path: str) -> None:
