@@ -9,27 +9,34 @@ from pathlib import Path
 import torch
 
 from odise_frame.autoencoder import build_autoencoder
+from odise_frame.checkpoints import new_model
 from odise_frame.clip import build_clip
-from odise_frame.sizes import load_size
-from pipelines.training import autoencoder_stage, clip_stage, unet_stage
+from odise_frame.model import Odise
+from odise_frame.sizes import OdiseSize, load_size
+from pipelines.training import autoencoder_stage, clip_stage, mask_generator_stage, unet_stage
+from pipelines.training.export import export
 from pipelines.training.loop import load_trained, train
 from pipelines.training.pictures import SETS, Pictures, read_set, render_set
 
+STAGES = ("render", "autoencoder", "measure-scale", "clip", "unet", "mask-generator", "captioner", "export")
+SHIPPED_FOLDER = Path("odise_frame") / "weights" / "small"
 DEFAULT_FOLDER = Path.home() / ".cache" / "videoseg" / "train"
 
 
 def main() -> None:
     """The command line of training."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.training", description=__doc__)
-    parser.add_argument("stage", choices=["render", "autoencoder", "measure-scale", "clip", "unet"])
+    parser.add_argument("stage", choices=STAGES)
     parser.add_argument("sets", nargs="*", help="render: names of picture sets, default all")
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER)
+    parser.add_argument("--output", type=Path, default=SHIPPED_FOLDER, help="export: the model folder to write")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--stop-at", type=int, default=None, help="pause before this step")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     folder: Path = options.folder
     size = load_size("small")
+    # Initial weights; everything after them is drawn by step number.
     torch.manual_seed(0)
 
     def pictures(name: str) -> Pictures:
@@ -55,6 +62,31 @@ def main() -> None:
             load_trained(clip, "clip", folder)
             sets = [pictures("captioned-objects"), pictures("captioned-scenes")]
             train(unet_stage.build_stage(size, autoencoder, clip, sets), folder, stop_at=options.stop_at)
+        case "mask-generator":
+            odise = _frozen_model(size, folder)
+            scenes = pictures("base-scenes")
+            cache = mask_generator_stage.cache_taps(
+                odise, scenes, mask_generator_stage.CACHED_PICTURES, folder / "taps"
+            )
+            train(mask_generator_stage.build_heads_stage(odise, scenes, cache), folder, stop_at=options.stop_at)
+        case "captioner":
+            odise = _frozen_model(size, folder)
+            load_trained(mask_generator_stage.trained_modules(odise), "mask-generator", folder)
+            stage = mask_generator_stage.build_captioner_stage(odise, pictures("base-scenes"))
+            train(stage, folder, stop_at=options.stop_at)
+        case "export":
+            info = export(_frozen_model(size, folder), folder, options.output)
+            print(f"{options.output}: {info.checksum}")
+
+
+def _frozen_model(size: OdiseSize, folder: Path) -> Odise:
+    """A model whose three frozen networks are trained."""
+    odise = new_model(size)
+    load_trained(odise.frozen.autoencoder, "autoencoder", folder)
+    load_trained(odise.frozen.clip, "clip", folder)
+    load_trained(odise.frozen.unet, "unet", folder)
+    odise.frozen.encode_empty_prompt()
+    return odise
 
 
 if __name__ == "__main__":

@@ -16,21 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eval.synthetic_world.concepts import STUFF, THINGS, thing_indices, vocabulary
-from odise_frame.backbone import Backbone
 from odise_frame.clip import embed_texts
 from odise_frame.criterion import CriterionConfig, MaskCriterion, MaskOutput, MaskTargets
-from odise_frame.frozen import FrozenParts
-from odise_frame.mask_generator import MaskGenerator, MaskPredictions
+from odise_frame.mask_generator import MaskPredictions
+from odise_frame.model import Odise
 from odise_frame.open_vocabulary import CategoryHead, Synonyms
 from odise_frame.point_sampling import uniform_draws
-from odise_frame.sizes import OdiseSize
 from odise_frame.windows import cut_windows, plan_windows, stitch_windows
 from pipelines.training.loop import Stage, StageSettings, step_generator
 from pipelines.training.pictures import Pictures
 from videoseg.errors import InputError
 
 HEADS = StageSettings(
-    steps=3000, batch=4, learning_rate=6e-4, seed=4, weight_decay=0.05, gradient_limit=0.01, save_every=100
+    steps=1600, batch=4, learning_rate=6e-4, seed=4, weight_decay=0.05, gradient_limit=0.01, save_every=100
 )
 CAPTIONER = StageSettings(
     steps=150, batch=4, learning_rate=1e-4, seed=5, weight_decay=0.05, gradient_limit=0.01, save_every=25
@@ -48,16 +46,6 @@ def training_categories() -> tuple[int, ...]:
     return (*thing_indices("base"), *range(len(THINGS), len(THINGS) + len(STUFF)))
 
 
-class TrainedParts(nn.Module):
-    """What this stage trains."""
-
-    def __init__(self, size: OdiseSize) -> None:
-        super().__init__()
-        self.backbone = Backbone(size)
-        self.sem_seg_head = MaskGenerator(size)
-        self.category_head = CategoryHead(size.clip.embed_dim, size.mask_generator.hidden_dim)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class TapCache:
     """The eight diffusion features of N pictures of W windows each."""
@@ -67,17 +55,16 @@ class TapCache:
 
 
 @torch.no_grad()
-def cache_taps(size: OdiseSize, frozen: FrozenParts, pictures: Pictures, count: int, folder: Path) -> TapCache:
+def cache_taps(odise: Odise, pictures: Pictures, count: int, folder: Path) -> TapCache:
     """Computes the features of the first `count` pictures with the empty prompt, or reads them where they exist."""
     paths = [folder / f"taps-{number}.npy" for number in range(8)]
     done = folder / "taps-complete"
     if not done.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        backbone = Backbone(size)
         files: list[NDArray[np.float16]] = []
         for start in range(count):
-            windows = _windows(pictures.rgb[start : start + 1], size.window)
-            taps = backbone.describe_windows(frozen, windows).taps
+            windows = _windows(pictures.rgb[start : start + 1], odise.size.window)
+            taps = odise.backbone.describe_windows(odise.frozen, windows).taps
             if not files:
                 files = [
                     np.lib.format.open_memmap(path, "w+", np.float16, (count, *tap.shape))
@@ -93,13 +80,13 @@ def cache_taps(size: OdiseSize, frozen: FrozenParts, pictures: Pictures, count: 
     return TapCache(tuple(np.load(path, mmap_mode="r") for path in paths))
 
 
-def build_heads_stage(
-    size: OdiseSize, frozen: FrozenParts, pictures: Pictures, cache: TapCache, settings: StageSettings = HEADS
-) -> Stage:
-    """Part one: projections and heads, on cached features."""
-    model = _new_parts(size, frozen)
-    model.backbone.captioner.requires_grad_(False)
-    grid = plan_windows(pictures.rgb.shape[1], pictures.rgb.shape[2], size.window)
+def build_heads_stage(odise: Odise, pictures: Pictures, cache: TapCache, settings: StageSettings = HEADS) -> Stage:
+    """Part one: projections and heads, on cached features. Trains the modules of `odise` in place."""
+    odise.backbone.captioner.requires_grad_(False)
+    with torch.no_grad():
+        nothing = odise.frozen.tokenizer.clip_ids([""])
+        _category_head(odise).null_embed.copy_(embed_texts(odise.frozen.clip, nothing))
+    grid = plan_windows(pictures.rgb.shape[1], pictures.rgb.shape[2], odise.size.window)
 
     def features(numbers: NDArray[np.int64]) -> dict[str, Tensor]:
         # The order of cut_windows: all pictures' first window, then all their second.
@@ -107,38 +94,39 @@ def build_heads_stage(
             torch.from_numpy(np.stack([tap[n] for n in numbers], axis=1).reshape(-1, *tap.shape[2:]).astype(np.float32))
             for tap in cache.taps
         ]
-        maps = model.backbone.feature_projections(taps, grid.side)
+        maps = odise.backbone.feature_projections(taps, grid.side)
         return {name: stitch_windows(part, grid, 1 << int(name[1:])) for name, part in maps.items()}
 
-    return _stage("mask-generator", size, frozen, model, pictures, len(cache.taps[0]), features, settings)
+    return _stage("mask-generator", odise, pictures, len(cache.taps[0]), features, settings)
 
 
-def build_captioner_stage(
-    size: OdiseSize, frozen: FrozenParts, pictures: Pictures, settings: StageSettings = CAPTIONER
-) -> Stage:
-    """Part two: everything, from pictures; the caller puts part one's weights in."""
-    model = _new_parts(size, frozen)
+def build_captioner_stage(odise: Odise, pictures: Pictures, settings: StageSettings = CAPTIONER) -> Stage:
+    """Part two: everything, from pictures; `odise` comes with part one's weights."""
 
     def features(numbers: NDArray[np.int64]) -> dict[str, Tensor]:
         rgb = torch.from_numpy(np.stack([pictures.rgb[n] for n in numbers]))
-        maps: dict[str, Tensor] = model.backbone(frozen, rgb.permute(0, 3, 1, 2).float() / 255.0)
+        maps: dict[str, Tensor] = odise.backbone(odise.frozen, rgb.permute(0, 3, 1, 2).float() / 255.0)
         return maps
 
-    return _stage("captioner", size, frozen, model, pictures, len(pictures), features, settings)
+    return _stage("captioner", odise, pictures, len(pictures), features, settings)
 
 
-def _new_parts(size: OdiseSize, frozen: FrozenParts) -> TrainedParts:
-    model = TrainedParts(size).train()
-    with torch.no_grad():
-        model.category_head.null_embed.copy_(embed_texts(frozen.clip, frozen.tokenizer.clip_ids([""])))
-    return model
+def trained_modules(odise: Odise) -> nn.ModuleDict:
+    """What this stage trains, under the names that it has in `odise`."""
+    return nn.ModuleDict(
+        {"backbone": odise.backbone, "mask_generator": odise.mask_generator, "classifier": odise.classifier}
+    )
+
+
+def _category_head(odise: Odise) -> CategoryHead:
+    if not isinstance(odise.classifier, CategoryHead):
+        raise InputError("The synthetic world trains label-supervised models only.")
+    return odise.classifier
 
 
 def _stage(
     name: str,
-    size: OdiseSize,
-    frozen: FrozenParts,
-    model: TrainedParts,
+    odise: Odise,
     pictures: Pictures,
     count: int,
     features: Callable[[NDArray[np.int64]], dict[str, Tensor]],
@@ -149,16 +137,17 @@ def _stage(
     words = vocabulary()
     synonyms = Synonyms.of([words[category].names for category in categories])
     with torch.no_grad():
-        text_embed = embed_texts(frozen.clip, frozen.tokenizer.clip_ids(synonyms.strings))
+        text_embed = embed_texts(odise.frozen.clip, odise.frozen.tokenizer.clip_ids(synonyms.strings))
+    head = _category_head(odise)
     criterion = MaskCriterion(CRITERION)
 
     def losses(step: int) -> Mapping[str, Tensor]:
         rng = step_generator(settings, step)
         numbers = rng.integers(count, size=settings.batch)
-        predictions = model.sem_seg_head(features(numbers), all_layers=True)
+        predictions = odise.mask_generator(features(numbers), all_layers=True)
         generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
         result = criterion(
-            _outputs(predictions, model.category_head, text_embed, synonyms),
+            _outputs(predictions, head, text_embed, synonyms),
             [_targets(pictures, int(n), place) for n in numbers],
             uniform_draws(generator),
         )
@@ -166,7 +155,7 @@ def _stage(
         last = {key: value for key, value in terms.items() if not key[-1].isdigit()}
         return {**last, "auxiliary": torch.stack([v for key, v in terms.items() if key not in last]).sum()}
 
-    return Stage(name, settings, model, losses)
+    return Stage(name, settings, trained_modules(odise).train(), losses)
 
 
 def _outputs(

@@ -1,0 +1,50 @@
+"""From checkpoints to the model folder that ships, with the facts of its training."""
+
+import platform
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from eval.synthetic_world.concepts import vocabulary
+from odise_frame.checkpoints import ModelInfo, save_model
+from odise_frame.model import Odise
+from pipelines.training import autoencoder_stage, clip_stage, mask_generator_stage, unet_stage
+from pipelines.training.loop import StageSettings, load_trained, trained_seconds
+from pipelines.training.mask_generator_stage import trained_modules, training_categories
+
+STAGES: dict[str, StageSettings] = {
+    "autoencoder": autoencoder_stage.SETTINGS,
+    "clip": clip_stage.SETTINGS,
+    "unet": unet_stage.SETTINGS,
+    "mask-generator": mask_generator_stage.HEADS,
+    "captioner": mask_generator_stage.CAPTIONER,
+}
+"""In the order of training."""
+
+
+def export(odise: Odise, checkpoints: Path, folder: Path) -> ModelInfo:
+    """Writes the model whose frozen parts are in `odise` and whose heads are in the newest checkpoint.
+
+    The captioner's stage may be left out: then the mask generator's weights are taken, with a captioner that says what
+    the empty prompt says.
+    """
+    steps, _ = trained_seconds("captioner", checkpoints)
+    load_trained(trained_modules(odise), "captioner" if steps else "mask-generator", checkpoints)
+    stages = {}
+    for name, settings in STAGES.items():
+        steps, seconds = trained_seconds(name, checkpoints)
+        stages[name] = {"steps_made": steps, "seconds": round(seconds), **asdict(settings)}
+    words = vocabulary()
+    return save_model(
+        folder,
+        odise,
+        training_names=[name for category in training_categories() for name in words[category].names],
+        training={
+            "data": "the synthetic world's training split (eval.synthetic_world); masks of base concepts only, "
+            "captions of all concepts",
+            "stages": stages,
+            "machine": f"{platform.machine()}, CPU only, torch {torch.__version__}",
+            "command": "python -m pipelines.training STAGE, in the order of `stages`",
+        },
+    )
