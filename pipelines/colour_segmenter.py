@@ -48,7 +48,7 @@ class ColourSettings:
     """Regions are found on a picture reduced to about this short side: a 720p frame costs some milliseconds there."""
     levels_bits: int = 2
     """Bits kept per channel: 64 colours, coarse enough that shading does not split an object."""
-    min_share: float = 0.002
+    min_share: float = 0.004
     """Regions below this share of the picture are void: they are noise between two colours."""
     max_segments: int = 64
     """The largest ones are kept; a noisy picture has thousands of regions."""

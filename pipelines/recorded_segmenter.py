@@ -36,6 +36,7 @@ class RecordedSource:
         self._video = video
         self._pictures = pictures
         self._count = segments.num_frames(video)
+        self._numbers: dict[int, int] = {}
         first = next(iter(segments.frames(video, 0, 1)), None)
         if first is None:
             raise InputError(f"{segments.path} has no frames for the video {video!r}.")
@@ -67,6 +68,10 @@ class RecordedSource:
     def num_selected(self) -> int:
         return self._count
 
+    def number_of(self, index: int) -> int:
+        """See `Source.number_of`."""
+        return self._numbers[index]
+
     @property
     def losses(self) -> tuple[Loss, ...]:
         return () if self._pictures is None else self._pictures.losses
@@ -75,6 +80,7 @@ class RecordedSource:
         """See `Source.frames`."""
         for number in range(start, self._count if stop is None else min(stop, self._count)):
             recorded = next(iter(self._segments.frames(self._video, number, number + 1)))
+            self._numbers[recorded.index] = number
             yield Frame(
                 stream=self._info.stream,
                 epoch=recorded.epoch,

@@ -71,28 +71,37 @@ class DecodeStage:
 
     def __init__(self, open_source: Callable[[], Source]) -> None:
         self._source = open_source()
-        self._frames: Iterator[tuple[int, Frame]] | None = None
-        self._ahead: tuple[int, Frame] | None = None
+        self._frames: Iterator[Frame] | None = None
+        self._ahead: Frame | None = None
+        """The first frame of the next window."""
         self._failed = False
 
     def advance(self, window: Window) -> Window:
-        chunk = window.chunk
-        if chunk.stop is None and window.number == 0:
-            self._frames = enumerate(self._source.frames())
-        if self._failed or (chunk.stop is None and self._frames is None):
-            return replace(window, ended=True)
         began = perf_counter()
-        start = chunk.start - chunk.overlap + window.number * window.size
-        last, failure = window.last, None
+        chunk = window.chunk
+        if window.number == 0:
+            self._frames, self._ahead = self._source.frames(chunk.start - chunk.overlap, chunk.stop), None
+        if self._failed or self._frames is None:
+            return replace(window, ended=True)
         taken: list[tuple[int, Frame]] = []
+        last, failure = window.last, None
+        stop = chunk.start - chunk.overlap + window.number * window.size + window.wanted
         try:
-            if chunk.stop is not None:
-                taken += numbered_frames(self._source, start, start + window.wanted)
+            for number, frame in self._numbered(self._frames):
+                if number >= stop:
+                    self._ahead = frame
+                    break
+                taken.append((number, frame))
+                # The length is known: what follows belongs to the next window and can wait until that is asked for.
+                if chunk.stop is not None and number == stop - 1:
+                    break
             else:
-                last = self._take_open(window, taken)
+                last = last or chunk.stop is None
         except VideosegError as error:
             # What came before is kept; after this the source is not asked again.
             self._failed, failure, last = True, error, False
+        if last:
+            self._frames = None
         return replace(
             window,
             last=last,
@@ -102,20 +111,12 @@ class DecodeStage:
             failure=failure,
         ).with_time("decode", began)
 
-    def _take_open(self, window: Window, taken: list[tuple[int, Frame]]) -> bool:
-        """From a source of unknown length: one frame further tells whether the window is the last."""
-        assert self._frames is not None
+    def _numbered(self, frames: Iterator[Frame]) -> Iterator[tuple[int, Frame]]:
         if self._ahead is not None:
-            taken.append(self._ahead)
-            self._ahead = None
-        while len(taken) <= window.size:
-            item = next(self._frames, None)
-            if item is None:
-                self._frames = None
-                return True
-            taken.append(item)
-        self._ahead = taken.pop()
-        return False
+            frame, self._ahead = self._ahead, None
+            yield self._source.number_of(frame.index), frame
+        for frame in frames:
+            yield self._source.number_of(frame.index), frame
 
 
 class MotionStage:
@@ -252,13 +253,3 @@ class WriteStage:
                 self._chunk.abandon()
             raise
         return replace(window, results=(), numbers=(), events=(), frames_done=done).with_time("write", began)
-
-
-def numbered_frames(source: Source, start: int, stop: int) -> Iterator[tuple[int, Frame]]:
-    """The frames `start` to `stop` of a source, each with its number among the selected ones.
-
-    Asks for one at a time: where some are lost, the others must keep their numbers.
-    """
-    for number in range(start, stop):
-        for frame in source.frames(number, number + 1):
-            yield number, frame

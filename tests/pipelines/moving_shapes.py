@@ -32,9 +32,14 @@ def picture(number: int, width: int = 160, height: int = 90) -> NDArray[np.uint8
     rgb[height // 2 :] = (128, 128, 140)
     rows, columns = np.mgrid[:height, :width]
     for colour, (x, y), (right, down), radius in DISCS:
-        middle_x, middle_y = ((x + right * number) % 1) * width, ((y + down * number) % 1) * height
+        middle_x, middle_y = _bounced(x + right * number) * width, _bounced(y + down * number) * height
         rgb[(columns - middle_x) ** 2 + (rows - middle_y) ** 2 < (radius * height) ** 2] = colour
     return rgb
+
+
+def _bounced(place: float) -> float:
+    """Between 0.2 and 0.8, turning back at both."""
+    return 0.2 + abs((place - 0.2 + 0.6) % 1.2 - 0.6)
 
 
 def write(path: Path, frames: int, width: int = 160, height: int = 90) -> Path:
