@@ -16,8 +16,8 @@ the same segments there, so a true pair is near 1, less only by the frames in wh
 another id (a cold start, a switch): 0.3 lets it miss most of the overlap."""
 
 CATEGORY_BONUS = 0.2
-"""What agreeing categories add to the overlap when it is weighed who goes with whom. It decides between pairs of similar
-overlap; below one half, so that a label never outweighs pixels."""
+"""What agreeing categories add to the overlap when it is weighed who goes with whom. It decides between pairs of alike
+overlap; below `ACCEPT`, so that a label never outweighs pixels."""
 
 
 def stitch(
