@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -13,6 +15,7 @@ from uuid import uuid4
 
 import fsspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -381,6 +384,32 @@ class TestRoundTrip:
         assert list(run.frames(2, 4)) == []
 
 
+class TestMemory:
+    def test_it_does_not_grow_with_the_length(self, tmp_path: Path) -> None:
+        """Peaks of Python's and Arrow's own memory, writing and reading 150 and 600 frames of noise (2.5 kB each)."""
+        peaks = []
+        for frames in (150, 600):
+            location = tmp_path / str(frames)
+            noise = np.random.default_rng(0)
+            writer = RunWriter.create(location, manifest([ChunkPlan(number=0, start=0, stop=frames)]))
+            pa.default_memory_pool().release_unused()
+            tracemalloc.start()
+            arrow = 0
+            with writer.begin_chunk(0) as chunk:
+                for i in range(frames):
+                    id_map = noise.integers(0, 2, (60, 80)).astype(np.uint16)
+                    segment = replace(frame(0).segments[0], area=int(id_map.sum()))
+                    made = replace(frame(i), id_map=id_map, segments=(segment,))
+                    chunk.append(made, number=i, overlap=False)
+                    arrow = max(arrow, pa.total_allocated_bytes())
+            for _ in writer.finish({}).frames():
+                arrow = max(arrow, pa.total_allocated_bytes())
+            peaks.append(tracemalloc.get_traced_memory()[1] + arrow)
+            tracemalloc.stop()
+        assert sum(p.stat().st_size for p in (tmp_path / "600").rglob("*.parquet")) > 1_000_000
+        assert peaks[1] < 1.25 * peaks[0]
+
+
 class TestDeterminism:
     def test_the_same_run_is_the_same_bytes(self, tmp_path: Path) -> None:
         for name in ("first", "second"):
@@ -527,6 +556,15 @@ class TestRefusals:
         RunWriter.create(run_folder, manifest(), overwrite=True)
         assert (elsewhere / "precious.txt").read_text() == "mine"
         assert not (run_folder / "exports").exists()
+
+    @pytest.mark.parametrize("name", ["run [1] *?", "wörld 日本", "#run%20", "a.b/c d"])
+    def test_folders_of_any_name(self, tmp_path: Path, name: str) -> None:
+        for overwrite in (False, True):
+            writer = RunWriter.create(tmp_path / name, manifest(PLAN[:1]), overwrite=overwrite)
+            write_chunk(writer, 0)
+            assert writer.finish({}).complete
+        assert open_run(str(tmp_path / name)).num_frames == 6
+        assert (tmp_path / name / "chunks/00000/chunk.json").is_file()
 
     def test_an_empty_folder_is_welcome(self, tmp_path: Path) -> None:
         RunWriter.create(tmp_path, manifest())

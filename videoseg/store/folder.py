@@ -125,7 +125,12 @@ class PendingFile:
         with disk_errors(self._folder, self._name):
             if self._partial is not None:
                 self.file.flush()
-                os.fsync(self.file.fileno())
+                try:
+                    os.fsync(self.file.fileno())
+                except OSError as error:
+                    # Some network and FUSE file systems have no fsync.
+                    if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                        raise
             self.file.close()
             if self._partial is not None:
                 os.replace(self._partial, self._folder.path(self._name))
