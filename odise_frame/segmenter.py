@@ -1,0 +1,280 @@
+"""`OdiseSegmenter`: frames to panoptic segments, one frame at a time."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from odise_frame.backbone import pad_frames
+from odise_frame.checkpoints import SHIPPED, ModelInfo, load_model, shipped_folder
+from odise_frame.inference import Geometry, PanopticResult, panoptic_inference
+from odise_frame.model import MaskEvidence, Odise
+from odise_frame.sizes import OdiseSize
+from odise_frame.sizes import names as size_names
+from odise_frame.timing import StageTimes
+from odise_frame.vocabulary_text import VocabularyReader, VocabularyText
+from videoseg.errors import InputError
+from videoseg.frame import Frame
+from videoseg.motion import Motion
+from videoseg.panoptic import PanopticFrame, Segment, measure_segments
+from videoseg.protocols import StreamState
+from videoseg.vocabulary import Vocabulary
+
+WINDOW_BATCH = 2
+"""Windows per pass of the frozen networks. Fixed, because rounding may depend on it: a part of the numeric profile.
+Two, because the short side of a frame is two windows, so that nothing is filled up for most frames."""
+
+_TOP = 5
+"""Categories per segment whose probabilities are given out."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameByFrameState:
+    """The memory of a segmenter that remembers nothing of the frames before."""
+
+    format_version: ClassVar[int] = 1
+    stream: str
+
+    @property
+    def nbytes(self) -> int:
+        return 0
+
+    def to_bytes(self) -> bytes:
+        return json.dumps({"format_version": self.format_version, "stream": self.stream}).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Raises InputError where `data` has another format version or is damaged."""
+        try:
+            fields = json.loads(data)
+            version, stream = fields["format_version"], fields["stream"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError("The saved state of the segmenter is damaged: start the stream anew.") from None
+        if version != cls.format_version or not isinstance(stream, str):
+            raise InputError(
+                f"The saved state of the segmenter has format version {version}, this videoseg reads "
+                f"{cls.format_version}: start the stream anew."
+            )
+        return cls(stream)
+
+
+class OdiseSegmenter:
+    """ODISE as a `videoseg.protocols.Segmenter`.
+
+    The bytes of a result are a function of the frame, the model, the vocabulary and the numeric profile (device class,
+    threads, window batch, library versions); frames that are given together don't influence each other.
+
+    Args:
+        model: in evaluation mode, on the device where it is to run.
+        info: what its folder says of it.
+        vocabulary: of the results.
+        window_batch: windows per pass of the frozen networks.
+    """
+
+    def __init__(
+        self, model: Odise, info: ModelInfo, vocabulary: Vocabulary, *, window_batch: int = WINDOW_BATCH
+    ) -> None:
+        self.model = model
+        self.info = info
+        self.window_batch = window_batch
+        self.times = StageTimes()
+        self._vocabulary = vocabulary
+        self._things = frozenset(i for i, category in enumerate(vocabulary) if category.is_thing)
+        self._reader = VocabularyReader(model.frozen, model.size.supervision, info.training_names)
+        self._text = self._read(vocabulary)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self._vocabulary
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.frozen.empty_prompt.device
+
+    def describe(self) -> Mapping[str, str]:
+        """Name, checksum of the weights and settings that change results."""
+        size = self.model.size
+        return {
+            "segmenter": "odise",
+            "model": size.name,
+            "checksum": self.info.checksum,
+            "short_side": str(size.short_side),
+            "max_long_side": str(size.max_long_side),
+            "overlap_threshold": str(size.overlap_threshold),
+            "object_threshold": str(size.object_threshold),
+            "window_batch": str(self.window_batch),
+            "dtype": "float32",
+        }
+
+    def new_state(self, stream: str) -> FrameByFrameState:
+        return FrameByFrameState(stream)
+
+    def segment(
+        self, frames: Sequence[Frame], motions: Sequence[Motion | None], states: Sequence[StreamState]
+    ) -> list[PanopticFrame]:
+        """One result per frame, each from its frame alone."""
+        if not len(frames) == len(motions) == len(states):
+            raise ValueError(f"{len(frames)} frames, {len(motions)} motions and {len(states)} states given")
+        return [self._segment(frame) for frame in frames]
+
+    @torch.inference_mode()
+    def classify(self, open_vocabulary: NDArray[np.float32], vocabulary: Vocabulary) -> NDArray[np.float32]:
+        """Probabilities float32 `[N, len(vocabulary)]` for stacked `Segment.open_vocabulary` `[N, E]`.
+
+        What a row lacks to 1 is the probability of void.
+
+        Raises:
+            InputError: evidence of another model.
+        """
+        try:
+            evidence = self.model.unpack_evidence(torch.from_numpy(np.asarray(open_vocabulary, np.float32)))
+        except ValueError as error:
+            raise InputError(f"These segments cannot be classified again: {error}. Segment the video anew.") from None
+        on_device = MaskEvidence(
+            evidence.mask_embed.to(self.device),
+            evidence.clip_embed.to(self.device),
+            None if evidence.class_logits is None else evidence.class_logits.to(self.device),
+        )
+        probabilities = self.model.score(on_device, self._read(vocabulary)).softmax(dim=-1)
+        return _numpy(probabilities[:, :-1])
+
+    def _read(self, vocabulary: Vocabulary) -> VocabularyText:
+        return self._reader.read([category.names for category in vocabulary])
+
+    @torch.inference_mode()
+    def _segment(self, frame: Frame) -> PanopticFrame:
+        meter, size = self.times, self.model.size
+        image = resize_frame(frame.rgb, size).to(self.device)
+        padded = pad_frames(image, size.size_divisibility)
+        masks = self.model.predict_masks(padded, window_batch=self.window_batch, meter=meter)
+        with meter.stage("mask classification"):
+            clip_embed = self.model.look_at_masks(image, masks.mask_logits, (padded.shape[-2], padded.shape[-1]))
+        with meter.stage("heads"):
+            class_logits = None if masks.class_logits is None else masks.class_logits[0]
+            evidence = MaskEvidence(masks.mask_embed[0], clip_embed[0], class_logits)
+            scores = self.model.score(evidence, self._text)
+        with meter.stage("post-processing"):
+            result = panoptic_inference(
+                scores,
+                masks.mask_logits[0],
+                Geometry((image.shape[-2], image.shape[-1]), frame.size),
+                self._things,
+                overlap_threshold=size.overlap_threshold,
+                object_threshold=size.object_threshold,
+            )
+            return self._panoptic_frame(frame, result, evidence, scores)
+
+    def _panoptic_frame(
+        self, frame: Frame, result: PanopticResult, evidence: MaskEvidence, scores: Tensor
+    ) -> PanopticFrame:
+        id_map = result.id_map.to(torch.uint16).cpu().numpy()
+        probabilities = _numpy(scores.softmax(dim=-1)[:, :-1])
+        open_vocabulary = _numpy(evidence.packed())
+        # Both classifiers' views have the same say in what looks alike.
+        views = [F.normalize(evidence.mask_embed, dim=-1), F.normalize(evidence.clip_embed, dim=-1)]
+        embedding = _numpy(F.normalize(torch.cat(views, dim=-1), dim=-1))
+        measured = measure_segments(id_map)
+        segments = []
+        for found in result.segments:
+            # Where stuff is made of several masks, the surest one speaks for all.
+            query = max(found.queries, key=lambda q: probabilities[q, found.category])
+            area, box = measured[found.id]
+            best = np.argsort(-probabilities[query], kind="stable")[:_TOP]
+            segments.append(
+                Segment(
+                    id=found.id,
+                    category=found.category,
+                    is_thing=found.is_thing,
+                    score=min(1.0, float(probabilities[query, found.category])),
+                    area=area,
+                    box=box,
+                    embedding=embedding[query].copy(),
+                    open_vocabulary=open_vocabulary[query].copy(),
+                    probabilities=tuple((int(k), float(probabilities[query, k])) for k in best),
+                )
+            )
+        return PanopticFrame.of(frame, id_map, segments)
+
+
+def frame_size(height: int, width: int, size: OdiseSize) -> tuple[int, int]:
+    """What a frame is resized to: its short side to the model's, unless that makes the long side too long."""
+    scale = size.short_side / min(height, width)
+    if max(height, width) * scale > size.max_long_side:
+        scale = size.max_long_side / max(height, width)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def resize_frame(rgb: NDArray[np.uint8], size: OdiseSize) -> Tensor:
+    """A frame uint8 `[H, W, 3]` as float32 `[1, 3, h, w]` in [0, 1]: bilinear, antialiased, rounded to 8 bits."""
+    height, width = frame_size(rgb.shape[0], rgb.shape[1], size)
+    if (height, width) != rgb.shape[:2]:
+        resized = Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR)
+        rgb = np.asarray(resized)
+    image = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+    return image[None].to(torch.float32) / 255.0
+
+
+def load_segmenter(
+    model: str | Path, vocabulary: Vocabulary, *, device: str = "cpu", threads: int | None = None
+) -> OdiseSegmenter:
+    """The segmenter of a known model or of a model folder.
+
+    Args:
+        model: `small`, or a folder that `save_model` wrote.
+        vocabulary: what to look for.
+        device: `cpu`, `cuda`, `cuda:1`, ...
+        threads: of torch, for the whole process; None leaves them as they are.
+
+    Raises:
+        InputError: unknown model, weights that are missing or damaged, a device that is not there.
+    """
+    folder = _find(model)
+    place = _find_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    network, info = load_model(folder)
+    return OdiseSegmenter(network.to(place), info, vocabulary)
+
+
+def _find(model: str | Path) -> Path:
+    if isinstance(model, str) and model in SHIPPED:
+        return shipped_folder(model)
+    path = Path(model)
+    if path.is_dir():
+        return path
+    known = [*SHIPPED, *(name for name in size_names() if name not in SHIPPED)]
+    if str(model) in known:
+        raise InputError(
+            f"The weights of the model {str(model)!r} are not installed: they cannot be shipped (their licence is for "
+            "research only), and this version does not read the official files yet. Take --model small."
+        )
+    raise InputError(
+        f"There is no model {str(model)!r}. The known ones are {', '.join(known)}; "
+        "a folder with a model.json and its weights can be named, too."
+    )
+
+
+def _find_device(device: str) -> torch.device:
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"The device {device!r} cannot be used here ({reason}). Take --device cpu.") from None
+    if place.type == "cuda":
+        # Convolutions would otherwise round to 10 bits, visibly in the masks' edges.
+        torch.backends.cudnn.allow_tf32 = False
+    return place
+
+
+def _numpy(tensor: Tensor) -> NDArray[np.float32]:
+    array: NDArray[Any] = tensor.to("cpu", torch.float32).numpy()
+    return array
