@@ -15,10 +15,30 @@ from odise_frame.model import Odise
 from odise_frame.sizes import OdiseSize, load_size
 from pipelines.training import autoencoder_stage, clip_stage, mask_generator_stage, unet_stage
 from pipelines.training.export import export
-from pipelines.training.loop import load_trained, train
+from pipelines.training.loop import load_trained, train, trained_seconds
 from pipelines.training.pictures import SETS, Pictures, read_set, render_set
 
-STAGES = ("render", "autoencoder", "measure-scale", "clip", "unet", "mask-generator", "captioner", "export")
+STAGES = (
+    "render",
+    "autoencoder",
+    "measure-scale",
+    "clip",
+    "clip-vision",
+    "unet",
+    "mask-generator",
+    "captioner",
+    "export",
+)
+    "render",
+    "autoencoder",
+    "measure-scale",
+    "clip",
+    "clip-vision",
+    "unet",
+    "mask-generator",
+    "captioner",
+    "export",
+)
 SHIPPED_FOLDER = Path("odise_frame") / "weights" / "small"
 DEFAULT_FOLDER = Path.home() / ".cache" / "videoseg" / "train"
 
@@ -56,6 +76,11 @@ def main() -> None:
         case "clip":
             stage = clip_stage.build_stage(size, pictures("captioned-objects"), pictures("captioned-scenes"))
             train(stage, folder, stop_at=options.stop_at)
+        case "clip-vision":
+            clip = build_clip(size.clip)
+            load_trained(clip, "clip", folder)
+            objects, scenes = pictures("captioned-objects"), pictures("captioned-scenes")
+            train(clip_stage.build_locked_stage(size, clip, objects, scenes), folder, stop_at=options.stop_at)
         case "unet":
             autoencoder, clip = build_autoencoder(size.vae), build_clip(size.clip)
             load_trained(autoencoder, "autoencoder", folder)
@@ -83,7 +108,8 @@ def _frozen_model(size: OdiseSize, folder: Path) -> Odise:
     """A model whose three frozen networks are trained."""
     odise = new_model(size)
     load_trained(odise.frozen.autoencoder, "autoencoder", folder)
-    load_trained(odise.frozen.clip, "clip", folder)
+    seen_again, _ = trained_seconds("clip-vision", folder)
+    load_trained(odise.frozen.clip, "clip-vision" if seen_again else "clip", folder)
     load_trained(odise.frozen.unet, "unet", folder)
     odise.frozen.encode_empty_prompt()
     return odise
