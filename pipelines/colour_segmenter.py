@@ -96,7 +96,13 @@ class ColourSegmenter:
         return self._vocabulary
 
     def describe(self) -> Mapping[str, str]:
-        return {"name": "colours", "version": "1", "checksum": "", "settings": repr(self._settings)}
+        return {
+            "segmenter": "colours",
+            "model": "colours",
+            "version": "1",
+            "checksum": "",
+            "settings": repr(self._settings),
+        }
 
     def new_state(self, stream: str) -> NoMemory:
         return NoMemory()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.models import KnownModel, find_model, load_model, uses_torch
+from pipelines.models import KnownModel, find_model, load_model, training_note, uses_torch
 from pipelines.profile import numeric_profile, usable_cores
 from pipelines.recorded_segmenter import RecordedSegmenter, RecordedSource
 from pipelines.run import Job
@@ -27,6 +27,11 @@ def segment_job(
     torch_model = uses_torch(model)
     device = resolve_device(placement.device) if torch_model else "cpu"
     threads = placement.threads or usable_cores()
+    window_batch = 1
+    if torch_model:
+        from odise_frame.segmenter import WINDOW_BATCH
+
+        window_batch = WINDOW_BATCH
 
     def open_it() -> Source:
         return open_source(
@@ -45,9 +50,13 @@ def segment_job(
         vocabulary=vocabulary,
         settings=settings,
         profile=numeric_profile(
-            device=device.split(":")[0], threads=threads, decoder=settings.decoder, uses_torch=torch_model
+            device=device.split(":")[0],
+            threads=threads,
+            decoder=settings.decoder,
+            uses_torch=torch_model,
+            window_batch=window_batch,
         ),
-        note=known.note if isinstance(known, KnownModel) else "",
+        note=known.note if isinstance(known, KnownModel) else training_note(known),
     )
 
 

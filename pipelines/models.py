@@ -1,7 +1,9 @@
 """The models that `--model` knows, and how a name becomes a segmenter."""
 
 import difflib
+import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from videoseg.errors import InputError
@@ -21,8 +23,6 @@ class KnownModel:
     knows: str
     """What it was trained on: what it can be asked about."""
     licence: str
-    size: int | None
-    """Bytes of its weights; None where they are not here and the size is not known."""
     uses_torch: bool
     note: str = ""
     """What a user of the model should read before it runs."""
@@ -30,32 +30,31 @@ class KnownModel:
     """What to do where it is not installed."""
 
 
+COLOURS = KnownModel(
+    name="colours",
+    what="connected regions of one colour, no network: shows the plumbing at full speed",
+    knows="colours, no objects",
+    licence="Apache-2.0",
+    uses_torch=False,
+)
+
 KNOWN_MODELS = (
     KnownModel(
         name="small",
-        what="ODISE in small, 17 MB of weights that ship with the package; the default",
+        what="ODISE in small; its weights ship with the package",
         knows="the synthetic world (moving sprites over textures) only: for trying and testing, not for real video",
         licence="Apache-2.0",
-        size=None,
         uses_torch=True,
         note="The model 'small' knows only the synthetic world that it was trained on; what it says about other video "
         "means little. For real use see `videoseg models list`.",
         how_to_get="this build came without its weights: install videoseg from a release or a full clone",
     ),
-    KnownModel(
-        name="colours",
-        what="connected regions of one colour, no network: shows the plumbing at full speed",
-        knows="colours, no objects",
-        licence="Apache-2.0",
-        size=0,
-        uses_torch=False,
-    ),
+    COLOURS,
     KnownModel(
         name="odise-label",
         what="ODISE supervised with category labels, at full size",
         knows="COCO panoptic, open vocabulary through CLIP and Stable Diffusion features",
         licence="weights: NVIDIA Source Code License (research), Stable Diffusion CreativeML OpenRAIL-M, CLIP MIT",
-        size=None,
         uses_torch=True,
         how_to_get="reading the official checkpoint files is not in this version",
     ),
@@ -64,7 +63,6 @@ KNOWN_MODELS = (
         what="ODISE supervised with captions, at full size",
         knows="COCO captions, open vocabulary through CLIP and Stable Diffusion features",
         licence="weights: NVIDIA Source Code License (research), Stable Diffusion CreativeML OpenRAIL-M, CLIP MIT",
-        size=None,
         uses_torch=True,
         how_to_get="reading the official checkpoint files is not in this version",
     ),
@@ -108,8 +106,7 @@ def load_model(name: str, vocabulary: Vocabulary, *, device: str, threads: int) 
     Raises:
         InputError: unknown, not installed or damaged weights.
     """
-    model = find_model(name)
-    if isinstance(model, KnownModel) and model.name == "colours":
+    if find_model(name) == COLOURS:
         from pipelines.colour_segmenter import ColourSegmenter
 
         return ColourSegmenter(vocabulary)
@@ -118,6 +115,33 @@ def load_model(name: str, vocabulary: Vocabulary, *, device: str, threads: int) 
     return load_segmenter(name, vocabulary, device=device, threads=threads)
 
 
+def weights_folder(name: str) -> Path | None:
+    """Where the weights of a model that ships lie; None where they are not here. Loads no torch."""
+    spec = find_spec("odise_frame")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "weights" / name
+    return folder if (folder / "model.json").is_file() else None
+
+
 def installed(model: KnownModel) -> bool:
     """Whether the model can be used here and now."""
-    return model.name == "colours"
+    return not model.uses_torch or weights_folder(model.name) is not None
+
+
+def size_on_disk(model: KnownModel) -> int | None:
+    """Bytes of the model's weights; None where they are not here."""
+    if not model.uses_torch:
+        return 0
+    folder = weights_folder(model.name)
+    return None if folder is None else sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def training_note(folder: Path) -> str:
+    """What `model.json` says the model was trained on, as a sentence; empty where it does not say."""
+    try:
+        training = json.loads((folder / "model.json").read_text(encoding="utf-8")).get("training", {})
+    except (OSError, ValueError, AttributeError):
+        return ""  # whoever loads the model says what is wrong with it
+    data = training.get("data") if isinstance(training, dict) else None
+    return f"This model was trained on: {data}." if isinstance(data, str) and data else ""

@@ -134,7 +134,8 @@ class RecordedSegmenter:
 
     def describe(self) -> Mapping[str, str]:
         return {
-            "name": "recorded",
+            "segmenter": "recorded",
+            "model": self._segments.path.name,
             "version": "1",
             "format": self._segments.format,
             "checksum": sha256(self._segments.path.read_bytes()).hexdigest(),

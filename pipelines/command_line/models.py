@@ -20,7 +20,7 @@ def list_models(as_json: AsJson = False, verbose: Verbose = 0) -> None:
     **Example:** `videoseg models list`
     """
     console.set_verbosity(verbose)
-    from pipelines.models import DEFAULT_MODEL, KNOWN_MODELS, installed
+    from pipelines.models import DEFAULT_MODEL, KNOWN_MODELS, installed, size_on_disk
 
     if as_json:
         console.print_json(
@@ -30,7 +30,7 @@ def list_models(as_json: AsJson = False, verbose: Verbose = 0) -> None:
                         "name": model.name,
                         "default": model.name == DEFAULT_MODEL,
                         "installed": installed(model),
-                        "bytes": model.size,
+                        "bytes": size_on_disk(model),
                         "licence": model.licence,
                         "what": model.what,
                         "knows": model.knows,
@@ -44,8 +44,8 @@ def list_models(as_json: AsJson = False, verbose: Verbose = 0) -> None:
     for model in KNOWN_MODELS:
         default = " (default)" if model.name == DEFAULT_MODEL else ""
         state = "installed" if installed(model) else "not installed"
-        size = f", {console.bytes_text(model.size)}" if model.size else ""
-        print(f"{model.name}{default} — {state}{size}")
+        size = size_on_disk(model)
+        print(f"{model.name}{default} — {state}{f', {console.bytes_text(size)}' if size else ''}")
         print(f"    {model.what}")
         print(f"    knows: {model.knows}")
         print(f"    licence: {model.licence}")

@@ -1,4 +1,4 @@
-"""`videoseg synth`: clips of the synthetic world with exact ground truth."""
+"""`videoseg synth`: videos of the synthetic world with exact ground truth."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,15 +11,44 @@ from pipelines.command_line.options import AsJson, Verbose
 
 def synth(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", metavar="FOLDER")],
-    clips: Annotated[int, typer.Option("--clips", help="How many.", metavar="N")] = 1,
-    frames: Annotated[int, typer.Option("--frames", help="Frames per clip.", metavar="N")] = 48,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same clips.", metavar="N")] = 0,
+    level: Annotated[str, typer.Option("--level", help="easy, medium or hard.", metavar="NAME")] = "easy",
+    videos: Annotated[int, typer.Option("--videos", help="How many.", metavar="N", min=1)] = 1,
+    frames: Annotated[int, typer.Option("--frames", help="Frames of each.", metavar="N", min=1)] = 48,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same videos.", metavar="N", min=0)] = 0,
+    height: Annotated[int, typer.Option("--height", help="In pixels.", metavar="N", min=16)] = 256,
+    width: Annotated[int, typer.Option("--width", help="In pixels.", metavar="N", min=16)] = 456,
     as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Writes clips of the synthetic world with exact ground truth, to try and to measure with.
+    """Writes videos of the synthetic world with exact ground truth, to try and to measure with.
 
-    **Example:** `videoseg synth -o world/ --clips 2`
+    **Example**, from a video to its score:
+
+    * `videoseg synth -o world/ --level easy`
+    * `videoseg segment world/videos/easy-000000.mp4 --vocab-file world/vocabulary.yaml -o out/`
+    * `videoseg eval out/ world/ground_truth`
     """
     console.set_verbosity(verbose)
-    raise NotImplementedError
+    from typing import cast
+
+    from eval.synthetic_world.levels import LEVELS, LevelName
+    from eval.synthetic_world.write import write_world
+    from videoseg.errors import InputError
+
+    if level not in LEVELS:
+        raise InputError(f"There is no level {level!r}. The ones there are: {', '.join(LEVELS)}.")
+    place = write_world(
+        output,
+        level=cast(LevelName, level),
+        seeds=range(seed, seed + videos),
+        frames=frames,
+        height=height,
+        width=width,
+    )
+    made = sorted(str(path) for path in (place / "videos").iterdir())
+    if as_json:
+        console.print_json({"output": str(place), "videos": made, "ground_truth": str(place / "ground_truth")})
+        return
+    for path in made:
+        print(path)
+    print(f"Ground truth: {place / 'ground_truth'}")

@@ -1,4 +1,4 @@
-"""Puts this folder on the path (pytest's importlib mode does not), and makes the clips that the tests of this room run on."""
+"""Puts this folder on the path (pytest's importlib mode does not), and makes the clips that tests here run on."""
 
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The chunk plan: covers every frame once, from length and settings alone."""
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +15,7 @@ def test_every_frame_is_in_one_chunk_and_chunks_are_alike(frames: int, length: i
     assert plan[0].start == 0
     assert plan[-1].stop == frames
     assert [chunk.number for chunk in plan] == list(range(len(plan)))
-    assert all(a.stop == b.start for a, b in zip(plan, plan[1:], strict=False))
+    assert all(a.stop == b.start for a, b in pairwise(plan))
     sizes = [chunk.stop - chunk.start for chunk in plan if chunk.stop is not None]
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= 1.5 * length

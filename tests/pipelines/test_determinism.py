@@ -30,7 +30,9 @@ def job(clip: Path, settings: RunSettings = CHUNKED) -> Job:
 
 
 def run(clip: Path, folder: Path, placement: Placement, settings: RunSettings = CHUNKED) -> Run:
-    return run_job(job(clip, settings), folder, placement=placement, products=Products(overlay=False, exports=("vipseg",)))
+    return run_job(
+        job(clip, settings), folder, placement=placement, products=Products(overlay=False, exports=("vipseg",))
+    )
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -106,7 +108,7 @@ def words(frame: PanopticFrame) -> tuple[object, ...]:
 
 def test_the_manifest_says_all_that_the_result_depends_on(reference: Path, long_clip: Path) -> None:
     manifest = open_run(reference).manifest
-    assert manifest.model["name"] == "colours"
+    assert manifest.model["segmenter"] == "colours"
     assert manifest.tracker["name"] == "PanopticTracker"
     assert RunSettings.from_json(manifest.settings) == CHUNKED
     assert manifest.profile["device"] == "cpu"

@@ -152,7 +152,7 @@ def test_recorded_segments_come_back_with_tracks(finished: Path, tmp_path: Path,
         assert (a.index, a.pts, a.time) == (b.index, b.pts, b.time)
         pairs |= set(map(tuple, np.stack([a.track_map().ravel(), b.track_map().ravel()], axis=1).tolist()))
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
-    assert after.manifest.model["name"] == "recorded"
+    assert after.manifest.model["segmenter"] == "recorded"
     assert read_segments(tmp_path / "run" / "exports" / "vipseg").num_frames() == 48
     assert probe(tmp_path / "run" / "overlay.mp4").num_frames == 48
 
