@@ -29,16 +29,6 @@ STAGES = (
     "captioner",
     "export",
 )
-    "render",
-    "autoencoder",
-    "measure-scale",
-    "clip",
-    "clip-vision",
-    "unet",
-    "mask-generator",
-    "captioner",
-    "export",
-)
 SHIPPED_FOLDER = Path("odise_frame") / "weights" / "small"
 DEFAULT_FOLDER = Path.home() / ".cache" / "videoseg" / "train"
 
