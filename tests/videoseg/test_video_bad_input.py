@@ -52,6 +52,10 @@ def test_sound_only(tmp_path: Path) -> None:
     assert "only audio" in refused(clips.sound_only(tmp_path))
 
 
+def test_music_with_a_cover_picture(tmp_path: Path) -> None:
+    assert "only audio" in refused(clips.cover_picture(tmp_path))
+
+
 def test_truncated_before_the_table(tmp_path: Path) -> None:
     assert "cut off before the part that describes it" in refused(clips.cut_short(tmp_path, ".mp4", 0.6))
 

@@ -38,6 +38,25 @@ SOUND: dict[str, tuple[Recipe, range]] = {
     "interlaced": (clips.interlaced, range(24)),
     "joined recordings": (clips.joined, range(100)),
     "begins in the middle of a group": (clips.middle_of_a_group, range(12, 60)),
+    "begins with an open group, H.264": (
+        lambda folder: clips.begins_with_an_open_group(folder, "libx264"),
+        range(12, 60),
+    ),
+    "begins with an open group, HEVC": (
+        lambda folder: clips.begins_with_an_open_group(folder, "libx265"),
+        range(12, 60),
+    ),
+    "clock wraps": (clips.clock_wraps, range(60)),
+    "intra refresh": (
+        lambda folder: clips.write(
+            folder / "refresh.mkv", options={"x264-params": "intra-refresh=1:keyint=12", "bf": "0"}
+        ),
+        range(60),
+    ),
+    "MPEG-4 AVI": (
+        lambda folder: clips.write(folder / "mpeg4.avi", codec="mpeg4", options={"g": "12", "bf": "2", "qscale": "3"}),
+        range(60),
+    ),
     "one frame": (lambda folder: clips.write(folder / "one.mp4", 1), range(1)),
     "odd size": (
         lambda folder: clips.write(folder / "odd.mp4", 13, pixel_format="yuv444p", size=(321, 181)),

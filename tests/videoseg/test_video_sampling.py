@@ -59,6 +59,17 @@ def test_selected_frames_are_counted_after_sampling(constant: Path) -> None:
     assert [frame.index for frame in source.frames(0, 1)] == [15]
 
 
+def test_numbers_among_the_selected_frames(constant: Path) -> None:
+    source = open_source(constant, every=5, start=0.5)
+    assert [source.number_of(frame.index) for frame in source.frames()] == list(range(9))
+
+
+def test_missing_frames_outside_the_range_are_no_losses(tmp_path: Path) -> None:
+    path = clips.cut_short(tmp_path, ".mkv", 0.6)
+    assert open_source(path, end=1.0).losses == ()
+    assert len(open_source(path, start=0.5).losses) == 1
+
+
 stamps = st.lists(st.integers(1, 400), min_size=1, max_size=30).map(lambda gaps: np.cumsum(gaps, dtype=np.int64))
 
 

@@ -217,6 +217,49 @@ def middle_of_a_group(folder: Path) -> Path:
     return path
 
 
+def begins_with_an_open_group(folder: Path, codec: str) -> Path:
+    """A copy from the second keyframe on, whose first packets are frames that lean on pictures that are gone."""
+    options = {"x264-params": "open-gop=1:scenecut=0"}
+    if codec == "libx265":
+        fixed = "keyint=12:min-keyint=12:open-gop=1:bframes=3:scenecut=0:pools=1:log-level=error"
+        options = {"preset": "ultrafast", "x265-params": fixed}
+    whole, path = write(folder / "groups.mkv", codec=codec, options=options), folder / "second_group.mkv"
+    with av.open(str(whole)) as source, av.open(str(path), "w") as container:
+        video = container.add_stream_from_template(source.streams.video[0])
+        keyframes = 0
+        for packet in source.demux(video=0):
+            keyframes += packet.is_keyframe
+            if packet.size and keyframes >= 2:
+                packet.stream = video
+                container.mux(packet)
+    return path
+
+
+def clock_wraps(folder: Path) -> Path:
+    """A transport stream whose 33-bit clock of 90 kHz runs over in the middle."""
+    before = (1 << 33) // (90000 // RATE) - 76
+    return write(folder / "wraps.ts", pts=[before + number for number in range(60)])
+
+
+def cover_picture(folder: Path) -> Path:
+    """Music with a cover picture, which FFmpeg shows as a video track."""
+    path = folder / "music.mp3"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("libmp3lame", rate=48000)
+        sound.layout = "mono"
+        cover = container.add_stream("png", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        packets = [*cover.encode(av.VideoFrame(64, 48, "rgb24")), *cover.encode()]
+        for number in range(10):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), dtype=np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 48000, number * 1152
+            packets += sound.encode(frame)
+        for packet in packets + sound.encode():
+            container.mux(packet)
+    return path
+
+
 def changing_size(folder: Path) -> Path:
     """30 frames of 320×180, then 30 of 160×96, in one transport stream."""
     path = folder / "changing.ts"

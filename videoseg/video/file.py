@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # Matroska states durations in milliseconds, and muxers differ in whether the last frame's own is in it.
 _DURATION_TOLERANCE = 0.5
 
+_ATTACHED_PICTURE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
+
 # Containers that are written from a keyframe on; broadcasts (MPEG-TS) are joined anywhere.
 _BEGIN_WITH_KEYFRAME = ("mp4", "matroska")
 
@@ -226,8 +228,9 @@ def _choose_stream(container: "InputContainer", path: str) -> "VideoStream":
 
 
 def _is_cover(video: "VideoStream") -> bool:
-    disposition = getattr(video, "disposition", None)
-    return disposition is not None and "attached_pic" in str(disposition).lower()
+    """Whether the track is the cover picture of a piece of music."""
+    disposition = getattr(video, "disposition", 0)
+    return bool(getattr(disposition, "value", disposition) & _ATTACHED_PICTURE)
 
 
 def _first_picture(path: str, stream: int, index: FileIndex, whole: bool) -> "tuple[VideoFrame, FileIndex]":
@@ -351,7 +354,7 @@ def describe(
         rate=rate,
         duration=index.time(len(index) - 1) - index.time(0) + float(index.frame_duration),
         container=container.format.name,
-        codec=video.codec_context.name,
+        codec=video.codec_context.codec.canonical_name,
         pixel_format=first.format.name,
         bit_depth=bits,
         rotation=orientation.rotation,
