@@ -96,15 +96,14 @@ class Camera:
         return np.asarray(centre + np.array([cosine * y - sine * x, cosine * x + sine * y]))
 
     def extent(self, frames: int) -> tuple[float, float, float, float]:
-        """Top, left, bottom, right of the part of the world that is seen in frames 0 .. `frames` - 1."""
-        corners = [
-            (0.0, 0.0),
-            (0.0, float(self.width)),
-            (float(self.height), 0.0),
-            (float(self.height), float(self.width)),
-        ]
-        seen = np.array([self.to_world(np.array(corner), t) for t in range(frames) for corner in corners])
-        return float(seen[:, 0].min()), float(seen[:, 1].min()), float(seen[:, 0].max()), float(seen[:, 1].max())
+        """Top, left, bottom, right of a part of the world that holds all that is seen in frames 0 .. `frames` - 1."""
+        zoom_out = float(np.exp(sum(self.zoom.amplitudes)))
+        roll = float(np.deg2rad(sum(self.roll.amplitudes)))
+        reach_y = (self.height * np.cos(roll) + self.width * np.sin(roll)) / 2 * zoom_out + sum(self.sway[0].amplitudes)
+        reach_x = (self.width + self.height * np.sin(roll)) / 2 * zoom_out + sum(self.sway[1].amplitudes)
+        travelled = min(float(frames), self.turn)
+        ends_y, ends_x = sorted((0.0, self.drift[0] * travelled)), sorted((0.0, self.drift[1] * travelled))
+        return ends_y[0] - reach_y, ends_x[0] - reach_x, ends_y[1] + reach_y, ends_x[1] + reach_x
 
 
 class Path:
@@ -173,7 +172,7 @@ def plan_path(
             start = camera.to_frame(point, time)
             left = bool(start[1] < camera.width / 2)
             beyond = -1.3 * reach if left else camera.width + 1.3 * reach
-            duration = max(6.0, abs(beyond - start[1]) / max(speed, 2.0 * unit))
+            duration = _hurry(abs(beyond - start[1]), speed, frames, level, unit)
             out = np.array([start[0] + rng.normal(0, 8 * unit), beyond])
             time, point = time + duration, camera.to_world(out, time + duration)
             times.append(time)
@@ -182,8 +181,10 @@ def plan_path(
             time, point = time + pause, camera.to_world(out, time + pause)
             times.append(time)
             points.append(point)
-            back = _inside(rng, camera, reach)
-            duration = max(8.0, float(np.hypot(*(back - out))) / max(speed, 2.0 * unit))
+            # Not far from where it left, so that it is soon wholly in view.
+            inside = reach + rng.uniform(0.0, 0.25) * camera.width
+            back = np.array([_inside(rng, camera, reach)[0], inside if left else camera.width - inside])
+            duration = _hurry(float(np.hypot(*(back - out))), speed, frames, level, unit)
             time, point = time + duration, camera.to_world(back, time + duration)
             leave_at = time + rng.uniform(0.4, 0.9) * frames
         else:
@@ -195,6 +196,11 @@ def plan_path(
         times.append(time)
         points.append(point)
     return Path(times, points)
+
+
+def _hurry(distance: float, speed: float, frames: int, level: Level, unit: float) -> float:
+    """Frames for a way that should be over in a quarter of the scene, at three times the level's speed at most."""
+    return max(4.0, distance / (3.0 * level.speed * unit), min(distance / speed, 0.25 * frames))
 
 
 def _inside(rng: np.random.Generator, camera: Camera, reach: float) -> Point:

@@ -188,8 +188,7 @@ class _Scene:
     ) -> None:
         self._height, self._width, self._level = height, width, level
         self._camera = Camera.draw(rng, level, height=height, width=width)
-        # The camera's path repeats, so a long video sees no more of the world than this.
-        top, left, bottom, right = self._camera.extent(min(frames, 2000))
+        top, left, bottom, right = self._camera.extent(frames)
         self._origin = np.array([top - 2, left - 2])
         self._background: Background = draw_background(
             rng, height=int(np.ceil(bottom - top)) + 4, width=int(np.ceil(right - left)) + 4, split=split, unit=height
