@@ -28,14 +28,14 @@ from pipelines.training.pictures import Pictures
 from videoseg.errors import InputError
 
 HEADS = StageSettings(
-    steps=1600, batch=4, learning_rate=6e-4, seed=4, weight_decay=0.05, gradient_limit=0.01, save_every=100
+    steps=1500, batch=4, learning_rate=6e-4, seed=4, weight_decay=0.05, gradient_limit=0.01, save_every=100
 )
 CAPTIONER = StageSettings(
     steps=150, batch=4, learning_rate=1e-4, seed=5, weight_decay=0.05, gradient_limit=0.01, save_every=25
 )
 
-CACHED_PICTURES = 2000
-"""Pictures whose features are cached: 3.3 GB as float16."""
+CACHED_PICTURES = 1400
+"""Pictures whose features are cached: 2.1 GB as float16."""
 
 CRITERION = CriterionConfig(points=784)
 """ODISE's share of the logits (a fifth) for pictures of 256 pixels."""
