@@ -50,5 +50,9 @@ class CategoryEvidence:
         other = sum(probability for _, probability in distribution)
         if own <= 0.0 or other <= 0.0:
             return 0.0
-        common = sum(math.sqrt(self.weights.get(category, 0.0) * probability) for category, probability in distribution)
+        common = 0.0
+        for category, probability in distribution:
+            weight = self.weights.get(category)
+            if weight is not None:
+                common += math.sqrt(weight * probability)
         return min(common / math.sqrt(own * other), 1.0)

@@ -65,9 +65,11 @@ class Contrast:
         return np.clip((cosine.astype(np.float64) - self.mean) / (1.0 - self.mean), 0.0, 1.0)
 
 
-def size_agrees(
-    first: NDArray[np.float64], second: NDArray[np.float64], settings: TrackerSettings
+def size_allows(
+    track: NDArray[np.float64], segment: NDArray[np.float64], settings: TrackerSettings
 ) -> NDArray[np.bool_]:
-    """Whether areas `[N]` and `[M]` are within the size gate of each other, bool `[N, M]`."""
-    ratio = first[:, None] / second[None, :]
-    return (ratio <= settings.size_gate) & (ratio * settings.size_gate >= 1.0)
+    """Whether segments of areas `[M]` can be tracks of areas `[N]`, bool `[N, M]`.
+
+    Occlusion leaves of an object as little as it likes; only growth is limited.
+    """
+    return segment[None, :] <= settings.size_gate * track[:, None]

@@ -10,8 +10,6 @@ Regions of stuff have no such life: the track of a stuff category lasts as long 
 longer than `patience` is forgotten together with its evidence.
 """
 
-import numpy as np
-
 from tracking import camera, gallery
 from tracking.category_evidence import CategoryEvidence
 from tracking.observation import Observation
@@ -85,7 +83,9 @@ def _learn(
     """Place, velocity, looks and class of the new sighting; returns whether the category changed."""
     left, top, right, bottom = observation.box[i].tolist()
     area = float(observation.area[i])
-    centre = camera.apply(state.world, np.array([[(left + right) / 2, (top + bottom) / 2]]))[0]
+    (a, b, shift_x), (c, d, shift_y) = state.world.tolist()
+    middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
+    centre = (a * middle_x + b * middle_y + shift_x, c * middle_x + d * middle_y + shift_y)
     elapsed = state.clock - tracklet.last_clock
     if tracklet.placed and elapsed > 0.0:
         old_left, old_top, old_right, old_bottom = tracklet.box
@@ -99,8 +99,8 @@ def _learn(
             memory = settings.velocity_memory if tracklet.hits > 1 else 0.0
             vx, vy = tracklet.velocity
             tracklet.velocity = (
-                memory * vx + (1.0 - memory) * (float(centre[0]) - tracklet.centre[0]) / elapsed,
-                memory * vy + (1.0 - memory) * (float(centre[1]) - tracklet.centre[1]) / elapsed,
+                memory * vx + (1.0 - memory) * (centre[0] - tracklet.centre[0]) / elapsed,
+                memory * vy + (1.0 - memory) * (centre[1] - tracklet.centre[1]) / elapsed,
             )
     elif not tracklet.placed:
         tracklet.velocity = (0.0, 0.0)
@@ -113,7 +113,7 @@ def _learn(
                 tracklet.gallery = gallery.extend(tracklet.gallery, embedding, settings)
     tracklet.area = settings.embedding_memory * tracklet.area + (1.0 - settings.embedding_memory) * area
     tracklet.box = (left, top, right, bottom)
-    tracklet.centre = (float(centre[0]), float(centre[1]))
+    tracklet.centre = centre
     tracklet.placed = True
     tracklet.hits += 1
     tracklet.misses = 0

@@ -73,8 +73,8 @@ def intersection_over_union(
     return ratio
 
 
-def compensate(previous: NDArray[np.uint16], motion: Motion, stride: int) -> NDArray[np.uint16]:
-    """The previous map as it looks from this frame: block by block, void where the block comes from outside.
+def compensate(previous: NDArray[np.uint16], motion: Motion, stride: int, outside: int) -> NDArray[np.uint16]:
+    """The previous map as it looks from this frame, block by block; `outside` where the picture did not reach.
 
     Args:
         previous: uint16 `[h, w]`, sampled at `stride`.
@@ -85,7 +85,7 @@ def compensate(previous: NDArray[np.uint16], motion: Motion, stride: int) -> NDA
     height, width = previous.shape
     steps = np.rint(motion.displacement.astype(np.float32) / stride).astype(np.int32)
     margin = int(np.abs(steps).max(initial=0)) + motion.block // stride
-    padded = np.zeros((height + 2 * margin, width + 2 * margin), dtype=previous.dtype)
+    padded = np.full((height + 2 * margin, width + 2 * margin), outside, dtype=previous.dtype)
     padded[margin : margin + height, margin : margin + width] = previous
     pitch = padded.shape[1]
     offset = steps[..., 1] * pitch + steps[..., 0]
@@ -115,25 +115,26 @@ def shifted_histogram(
 ) -> NDArray[np.int64]:
     """The joint histogram when every segment of the previous map moves by a shift of its own.
 
-    For frames that come without motion (segments read from disk): the tracks' velocities stand in.
+    For frames that come without motion (segments read from disk): the tracks' velocities stand in. What leaves the
+    picture is not counted.
 
     Args:
         previous, current: uint16 `[h, w]`.
         shift: int32 `[num_previous, 2]`: (dx, dy) in samples, previous to current.
 
     Returns:
-        int64 `[num_previous, num_current]`; column 0 also counts what has left the picture.
+        int64 `[num_previous, num_current]`.
     """
     if not shift.any():
         return joint_histogram(previous, current, num_previous, num_current)
     height, width = current.shape
     shift = np.clip(shift, [-width, -height], [width, height])
     margin_x, margin_y = (int(m) for m in np.abs(shift).max(axis=0))
-    padded = np.zeros((height + 2 * margin_y, width + 2 * margin_x), dtype=current.dtype)
+    padded = np.full((height + 2 * margin_y, width + 2 * margin_x), num_current, dtype=current.dtype)
     padded[margin_y : margin_y + height, margin_x : margin_x + width] = current
     pitch = padded.shape[1]
     offset = shift[:, 1] * pitch + shift[:, 0]
     y = (np.arange(height, dtype=np.int32) + margin_y) * pitch
     x = np.arange(width, dtype=np.int32) + margin_x
     landed = padded.ravel().take((y[:, None] + x) + offset.take(previous))
-    return joint_histogram(previous, landed, num_previous, num_current)
+    return joint_histogram(previous, landed, num_previous, num_current + 1)[:, :-1]

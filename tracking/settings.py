@@ -39,8 +39,9 @@ class TrackerSettings:
     """How far from its predicted centre an object that does not overlap its old mask may be found, in diagonals of
     its box: one diagonal is the farthest that two boxes of its size can be apart and still touch."""
     size_gate: float = 4.0
-    """Largest ratio of areas between what a track was and a segment that it does not overlap. Perspective and partial
-    occlusion rarely change an area fourfold between two sightings; merges and fragments do."""
+    """How many times larger than its track a segment that does not overlap it may be: perspective rarely makes an area
+    fourfold between two sightings, segments that swallow several objects do. Smaller it may be by any factor: what
+    comes out from behind something begins as a sliver."""
 
     # Embeddings
 

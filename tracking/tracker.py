@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tracking import camera, life_cycle, overlap
 from tracking.assignment import Solver, assign
-from tracking.cost import Contrast, cost, size_agrees
+from tracking.cost import Contrast, cost, size_allows
 from tracking.gallery import cosines
 from tracking.observation import Observation, observe
 from tracking.settings import TrackerSettings
@@ -165,7 +165,9 @@ class PanopticTracker:
         to_picture = camera.invert(state.world)
         expected = camera.apply(to_picture, centre + velocity * slowing[:, None])
         shift = camera.turn(to_picture, velocity) * slowing[:, None]
-        diagonal = np.hypot(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
+        # The last box may have been a sliver: at least the diagonal of a square of the usual area.
+        usual = np.sqrt(2.0 * np.array([t.area for t in tracklets], dtype=np.float64))
+        diagonal = np.maximum(np.hypot(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]), usual)
         speed = np.hypot(velocity[:, 0], velocity[:, 1]) / camera.scale_of(state.world)
         growth = np.where(missing, gone * (speed + math.hypot(*size) / settings.reach_seconds), 0.0)
         # What has left the picture comes back at its edge.
@@ -193,15 +195,18 @@ class PanopticTracker:
             num_previous = len(state.previous_keys) + 1
             previous = state.previous_map
             if motion is not None:
-                previous = overlap.compensate(previous, motion, stride)
-                joint = overlap.joint_histogram(previous, observation.map, num_previous, num_current)
+                # Of what comes into view only the part that was visible before can be compared.
+                moved = overlap.compensate(previous, motion, stride, outside=num_previous)
+                joint = overlap.joint_histogram(moved, observation.map, num_previous + 1, num_current)[:-1]
+                comparable_area = joint.sum(axis=0)
             else:
                 shift = np.zeros((num_previous, 2), dtype=np.int32)
                 for number, row in visible:
                     if placed[row].is_thing:
                         shift[number] = np.rint(place.shift[row] / stride)
                 joint = overlap.shifted_histogram(previous, observation.map, num_previous, num_current, shift)
-            iou = overlap.intersection_over_union(joint, joint.sum(axis=1), current_area)
+                comparable_area = current_area
+            iou = overlap.intersection_over_union(joint, joint.sum(axis=1), comparable_area)
             for number, row in visible:
                 result[row] = iou[number, 1:]
         for row, tracklet in enumerate(placed):
@@ -235,7 +240,7 @@ class PanopticTracker:
         comparable = has_looks[:, None] & observation.has_embedding[None, :]
         offset = observation.centre[None, :, :] - place.centre[:, None, :]
         near = np.hypot(offset[..., 0], offset[..., 1]) <= place.reach[:, None]
-        near &= comparable & is_thing[:, None] & size_agrees(area, observation.area, settings)
+        near &= comparable & is_thing[:, None] & size_allows(area, observation.area, settings)
         allowed = same_kind & ((overlaps >= settings.overlap_gate) | near)
         rows, columns = np.nonzero(allowed)
         if not len(rows):
@@ -286,7 +291,7 @@ class PanopticTracker:
         area = np.array([t.area for t in lost], dtype=np.float64)
         offset = observation.centre[free][None, :, :] - place.centre[:, None, :]
         allowed = np.hypot(offset[..., 0], offset[..., 1]) <= place.reach[:, None]
-        allowed &= size_agrees(area, observation.area[free], settings)
+        allowed &= size_allows(area, observation.area[free], settings)
         allowed |= ~placed[:, None]
         portraits = [_portraits(t) for t in lost]
         stacked = np.concatenate(portraits)

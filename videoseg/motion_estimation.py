@@ -95,8 +95,9 @@ def estimate_motion(
         previous_rgb, current_rgb: uint8 `[H, W, 3]`, of equal size.
 
     Returns:
-        `Motion` with blocks of `8 · round(min(H, W) / 270)` pixels. Blocks that are not valid carry the camera's
-        displacement. After a cut all displacements are 0 and the similarity is the identity.
+        `Motion` with blocks of `8 · round(min(H, W) / 270)` pixels (at least 8). Blocks that are not valid carry the
+        camera's displacement. The residual is what is left after brightness was corrected. After a cut all
+        displacements are 0 and the similarity is the identity.
 
     Raises:
         ValueError: the sizes differ.
@@ -146,7 +147,8 @@ def estimate_motion_between(
     usable = (texture >= settings.flat) & (residual <= np.maximum(settings.explained * texture, settings.flat))
 
     textured = np.count_nonzero(texture >= settings.flat)
-    coherent = np.count_nonzero(_coherent(found.reshape(rows, columns, 2), usable.reshape(rows, columns)))
+    agreeing = _agreeing_neighbours(found.reshape(rows, columns, 2), usable.reshape(rows, columns)).ravel()
+    coherent = np.count_nonzero(agreeing >= 2)
     if coherent < settings.cut_coherent * textured and correlation < settings.cut_correlation:
         return _cut(previous, residual)
     side = BLOCK * current.factor
@@ -156,27 +158,30 @@ def estimate_motion_between(
     start = np.array(shift, dtype=np.float64) * (current.factor << (_LEVELS - 1))
     similarity = _fit_similarity(centres[usable], displacement[usable], start, current.factor)
     by_camera = centres @ similarity[:, :2].T + similarity[:, 2] - centres
+    # What goes neither with a neighbour nor with the camera matched by chance.
+    with_camera = np.abs(displacement - by_camera).max(axis=1) <= 2.0 * current.factor
+    valid = usable & (with_camera | (agreeing >= 1))
     # An unreliable block is most likely part of what the camera sees everywhere.
-    displacement = np.where(usable[:, None], displacement, by_camera)
+    displacement = np.where(valid[:, None], displacement, by_camera)
     limit = np.iinfo(np.int16).max
     return Motion(
         block=side,
         displacement=np.clip(np.rint(displacement), -limit, limit).astype(np.int16).reshape(rows, columns, 2),
         residual=np.minimum(residual, 255.0).astype(np.float32).reshape(rows, columns),
-        valid=usable.reshape(rows, columns),
+        valid=valid.reshape(rows, columns),
         similarity=similarity.astype(np.float32),
         cut=False,
     )
 
 
-def _coherent(displacement: NDArray[np.intp], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Usable blocks whose displacement at least two of their four neighbours share, within 1 pixel, bool `[r, c]`."""
+def _agreeing_neighbours(displacement: NDArray[np.intp], usable: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """How many of its four neighbours share a usable block's displacement within 1 pixel, int8 `[rows, columns]`."""
     agreeing = np.zeros(usable.shape, dtype=np.int8)
     for first, second in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         same = (np.abs(displacement[first] - displacement[second]) <= 1).all(axis=2) & usable[first] & usable[second]
         agreeing[first] += same
         agreeing[second] += same
-    return agreeing >= 2
+    return agreeing
 
 
 def _luma(rgb: NDArray[np.uint8], factor: int) -> Image:
