@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -273,7 +273,7 @@ from videoseg.vocabulary import Vocabulary
 source, out = sys.argv[1:]
 placement, settings = Placement(), RunSettings(frames_per_chunk=20, overlap=4)
 job = segment_job(source, Vocabulary.build(things="a; b; c"), model="colours", settings=settings, placement=placement)
-resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
     run_job(job, out, placement=placement, products=Products(overlay=False))
 except VideosegError as error:
@@ -297,3 +297,31 @@ def test_a_disk_that_fills_up_loses_nothing_that_was_finished(tmp_path: Path) ->
     assert not run.complete
     assert [frame.index for frame in run.frames()] == list(range(40))
     assert "No room left" in run.report["failure"]
+
+
+def test_damaged_weights_are_noticed_by_their_checksum(clip: Path, tmp_path: Path) -> None:
+    from odise_frame.quirks import MENDED
+    from odise_frame.sizes import load_size, size_to_json
+
+    model = tmp_path / "model"
+    model.mkdir()
+    parts = [f"{part}.safetensors" for part in ("autoencoder", "unet", "clip", "odise")]
+    for part in parts:
+        (model / part).write_bytes(b"a copy that went wrong")
+    (model / "model.json").write_text(
+        json.dumps(
+            {
+                "format_version": 1,
+                "size": size_to_json(load_size("small")),
+                "quirks": asdict(MENDED),
+                "sha256": dict.fromkeys(parts, "0" * 64),
+                "training_names": ["dog"],
+                "training": {"data": "nothing"},
+            }
+        )
+    )
+    answer = run_one("segment", clip, *WORDS, "--model", model, "-o", tmp_path / "out")
+    assert answer.code == 2, answer.err
+    assert "SHA-256" in answer.err
+    assert "Traceback" not in answer.err
+    assert not (tmp_path / "out" / "manifest.json").exists()
