@@ -12,10 +12,10 @@ _SHOWN = {"vpq.1": "PQ", "vpq.mean_1246": "VPQ", "stq": "STQ", "aq": "  AQ", "st
 
 
 def evaluate(
+    truth: Annotated[str, typer.Argument(help="Ground truth as a VIPSeg folder.", show_default=False)],
     prediction: Annotated[
         str, typer.Argument(help="A run folder, or a VIPSeg or COCO-panoptic folder.", show_default=False)
     ],
-    truth: Annotated[str, typer.Argument(help="Ground truth as a VIPSeg folder.", show_default=False)],
     as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -25,8 +25,8 @@ def evaluate(
 
     **Examples**
 
-    * `videoseg eval out/ world/ground_truth`
-    * `videoseg eval predictions/ ground_truth/ --json`
+    * `videoseg eval world/ground_truth out/`
+    * `videoseg eval ground_truth/ predictions/ --json`
     """
     console.set_verbosity(verbose)
     from pipelines.evaluation import score

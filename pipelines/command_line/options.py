@@ -55,10 +55,15 @@ Fps = Annotated[
 ]
 Start = Annotated[
     str | None,
-    typer.Option("--start", help="Begin here: seconds or H:M:S.", metavar="TIME", rich_help_panel="Frames"),
+    typer.Option(
+        "--start", help="Begin here: seconds or hours:minutes:seconds.", metavar="TIME", rich_help_panel="Frames"
+    ),
 ]
 End = Annotated[
-    str | None, typer.Option("--end", help="Stop here: seconds or H:M:S.", metavar="TIME", rich_help_panel="Frames")
+    str | None,
+    typer.Option(
+        "--end", help="Stop here: seconds or hours:minutes:seconds.", metavar="TIME", rich_help_panel="Frames"
+    ),
 ]
 Decoder = Annotated[
     str,

@@ -26,7 +26,7 @@ def synth(
 
     * `videoseg synth -o world/ --level easy`
     * `videoseg segment world/videos/easy-000000.mp4 --vocab-file world/vocabulary.yaml -o out/`
-    * `videoseg eval out/ world/ground_truth`
+    * `videoseg eval world/ground_truth out/`
     """
     console.set_verbosity(verbose)
     from typing import cast

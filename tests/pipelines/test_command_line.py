@@ -45,8 +45,8 @@ def answers(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
         "track": ["track", folder / "run" / "exports" / "vipseg", "-o", folder / "track", "--no-overlay", "--json"],
         "export": ["export", folder / "run", "--format", "coco_panoptic"],
         "export again": ["export", folder / "run", "--format", "vipseg"],
-        "eval": ["eval", folder / "run", folder / "run" / "exports" / "vipseg"],
-        "eval json": ["eval", folder / "run", folder / "run" / "exports" / "vipseg", "--json"],
+        "eval": ["eval", folder / "run" / "exports" / "vipseg", folder / "run"],
+        "eval json": ["eval", folder / "run" / "exports" / "vipseg", folder / "run", "--json"],
         "synth": ["synth", "-o", folder / "world", "--frames", "2", "--height", "64", "--width", "96", "--json"],
     }  # fmt: skip
     said, loaded = run_many(list(lines.values()))
