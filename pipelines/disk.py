@@ -8,8 +8,8 @@ from pathlib import Path
 from pipelines.settings import Products
 from videoseg.errors import InputError
 
-# Bytes per frame, from a few runs of 5 to 60 segments at 320×180 to 1920×1080; rough: scenes differ by a factor of three
-# either way.
+# Bytes per frame, from a few runs of 5 to 60 segments at 320×180 to 1920×1080. Rough: scenes differ by a factor of
+# three either way.
 _SHARD_FIXED = 6_000
 _SHARD_PER_PIXEL = 1 / 60
 _OVERLAY_PER_PIXEL = 1 / 25

@@ -55,15 +55,11 @@ Fps = Annotated[
 ]
 Start = Annotated[
     str | None,
-    typer.Option(
-        "--start", help="Begin here: seconds or hours:minutes:seconds.", metavar="TIME", rich_help_panel="Frames"
-    ),
+    typer.Option("--start", help="Begin here, in seconds, or as 1:23:45.", metavar="TIME", rich_help_panel="Frames"),
 ]
 End = Annotated[
     str | None,
-    typer.Option(
-        "--end", help="Stop here: seconds or hours:minutes:seconds.", metavar="TIME", rich_help_panel="Frames"
-    ),
+    typer.Option("--end", help="Stop here, in seconds, or as 1:23:45.", metavar="TIME", rich_help_panel="Frames"),
 ]
 Decoder = Annotated[
     str,
