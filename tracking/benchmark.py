@@ -6,8 +6,9 @@ clock of an idle machine shows the same.
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ def _as_cut(motion: Motion) -> Motion:
     return Motion(motion.block, motion.displacement * 0, motion.residual, ~motion.valid, motion.similarity, True)
 
 
-def times(calls: list[Callable[[], object]]) -> NDArray[np.float64]:
+def times(calls: Sequence[Callable[[], object]]) -> NDArray[np.float64]:
     """Milliseconds of CPU time per call."""
     spent = []
     for call in calls:
@@ -126,12 +127,12 @@ def main() -> None:
 
     for name, given in (("step, motion given", motion), ("step, no motion", None)):
         state = tracker.new_state("benchmark")
-        calls = [lambda f=frame, m=given, s=state: tracker.step(f, m, s) for frame in frames]  # type: ignore[misc]
+        calls = [partial(tracker.step, frame, given, state) for frame in frames]
         show(name, times(calls)[2:])
     state = tracker.new_state("benchmark")
     with_lost(state, 1000, frames[0])
     lost = sum(t.status == "lost" for t in state.tracklets)
-    calls = [lambda f=frame: tracker.step(f, motion, state) for frame in frames]  # type: ignore[misc]
+    calls = [partial(tracker.step, frame, motion, state) for frame in frames]
     show(f"step, motion given, {lost} lost tracks", times(calls)[2:])
     saved = state.to_bytes()
     show(f"state to bytes ({len(saved) / 1e6:.1f} MB)", times([state.to_bytes] * 3))

@@ -29,9 +29,7 @@ def synth(
     * `videoseg eval world/ground_truth out/`
     """
     console.set_verbosity(verbose)
-    from typing import cast
-
-    from eval.synthetic_world.levels import LEVELS, LevelName
+    from eval.synthetic_world.levels import LEVELS
     from eval.synthetic_world.write import write_world
     from videoseg.errors import InputError
 
@@ -39,7 +37,7 @@ def synth(
         raise InputError(f"There is no level {level!r}. The ones there are: {', '.join(LEVELS)}.")
     place = write_world(
         output,
-        level=cast(LevelName, level),
+        level=level,
         seeds=range(seed, seed + videos),
         frames=frames,
         height=height,

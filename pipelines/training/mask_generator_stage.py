@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from eval.synthetic_world.concepts import STUFF, THINGS, thing_indices, vocabulary
 from odise_frame.clip import embed_texts
 from odise_frame.criterion import CriterionConfig, MaskCriterion, MaskOutput, MaskTargets
+from odise_frame.mask_decoder import LayerPrediction
 from odise_frame.mask_generator import MaskPredictions
 from odise_frame.model import Odise
 from odise_frame.open_vocabulary import CategoryHead, Synonyms
@@ -161,13 +162,14 @@ def _stage(
 def _outputs(
     predictions: MaskPredictions, head: CategoryHead, text_embed: Tensor, synonyms: Synonyms
 ) -> list[MaskOutput]:
+    layers: list[MaskPredictions | LayerPrediction] = [predictions, *predictions.auxiliary]
     return [
         MaskOutput(
             class_logits=head(layer.mask_embed, text_embed, synonyms, predictions.logit_scale),
             mask_logits=layer.mask_logits,
             mask_embed=layer.mask_embed,
         )
-        for layer in (predictions, *predictions.auxiliary)
+        for layer in layers
     ]
 
 
