@@ -16,12 +16,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.contingency import Segments, count_positions, positions
+from eval.contingency import FrameTable, Segments, count_positions, positions
 from eval.panoptic_quality import Quality, ShortVideos, VideoPanopticQuality
 from eval.segmentation_tracking_quality import SegmentationTrackingQuality
 from eval.tracking_quality import ObjectTracking
@@ -88,6 +88,14 @@ class Report:
         return data
 
 
+class _Metric(Protocol):
+    """What takes the tables of frames."""
+
+    def add(self, table: FrameTable) -> None: ...
+
+    def end_video(self) -> None: ...
+
+
 class Evaluation:
     """Takes frames, keeps counts, gives a report. Counts of two sets of videos merge into those of both."""
 
@@ -118,7 +126,7 @@ class Evaluation:
         rows = positions(gt.id_map, gt.segments, "ground truth")
         columns = positions(pred.id_map, pred.segments, "prediction")
         table = count_positions(rows, gt.segments, columns, pred.segments)
-        for metric in (*self.vpq.values(), self.stq, self.stq_vipseg, self.tracking):
+        for metric in self._metrics():
             metric.add(table)
         void = np.array([len(self._is_thing)])
         self.consistency.add(
@@ -129,8 +137,9 @@ class Evaluation:
 
     def end_video(self) -> None:
         """Ends the video; the next frame begins another."""
-        for metric in (*self.vpq.values(), self.stq, self.stq_vipseg, self.tracking, self.consistency):
+        for metric in self._metrics():
             metric.end_video()
+        self.consistency.end_video()
         self.videos += 1
 
     def add_video(
@@ -234,6 +243,9 @@ class Evaluation:
         }
         return Report(values, per_category, self.videos, self.frames, self.conventions)
 
+    def _metrics(self) -> list[_Metric]:
+        return [*self.vpq.values(), self.stq, self.stq_vipseg, self.tracking]
+
     def _paired(
         self, gt: Iterable[PanopticFrame], pred: Iterable[PanopticFrame]
     ) -> Iterator[tuple[PanopticFrame, PanopticFrame | None]]:
@@ -310,9 +322,9 @@ def match_categories(pred: Vocabulary, gt: Vocabulary) -> NDArray[np.int64]:
         int64 `[len(pred)]`.
     """
     owners: dict[str, int] = {}
-    for names in (lambda c: c.names[:1], lambda c: c.names[1:]):
+    for part in (slice(0, 1), slice(1, None)):
         for i, category in enumerate(gt):
-            for name in names(category):
+            for name in category.names[part]:
                 owners.setdefault(name.casefold(), i)
     found = [next((owners[n.casefold()] for n in category.names if n.casefold() in owners), -1) for category in pred]
     return np.array(found, dtype=np.int64)
