@@ -10,7 +10,8 @@
 
 For a track that is lost O is left out too. A pair is considered if O ≥ overlap_gate, or if its embeddings allow it and
 the segment is where the track can be (place_gate, size_gate, reach_seconds); things go with things, stuff with stuff.
-A pair is made if its cost is at most 1 - accept.
+A missing track and a segment whose embeddings contradict each other are not considered (contradiction). A pair is made
+if its cost is below 1 - accept.
 """
 
 from dataclasses import dataclass

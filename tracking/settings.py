@@ -60,6 +60,10 @@ class TrackerSettings:
     refind_likeness: float = 0.5
     """Least embedding likeness (see `contrast_frames`) at which a lost track is re-found: half way between a stranger
     and a perfect match."""
+    contradiction: float = 0.2
+    """A track that is missing is not taken for a segment at its expected place whose embedding is less like it than
+    this: that is a stranger who came to the same place. A fifth of the way from stranger to match leaves room for
+    noisy embeddings. What was there in the frame before is believed to be there still, whatever it looks like."""
     refind_deviations: float = 2.5
     """And the cosine must lie so many standard deviations above that of strangers: 0.6 % of a normal tail."""
 
@@ -113,7 +117,7 @@ class TrackerSettings:
         for name in ("embedding_memory", "velocity_memory", "evidence_memory", "clear_view", "stable_size"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"The tracker setting {name} must be in [0, 1), got {getattr(self, name)}.")
-        for name in ("accept", "overlap_gate", "refind_likeness", "gallery_novelty"):
+        for name in ("accept", "overlap_gate", "refind_likeness", "contradiction", "gallery_novelty"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"The tracker setting {name} must be in [0, 1], got {getattr(self, name)}.")
         for name in ("overlap_side", "gallery_size", "confirm_hits", "evidence_categories"):

@@ -250,6 +250,8 @@ class PanopticTracker:
         if pair_comparable.any() and observation.embedding is not None:
             pair_cosines = cosines(looks[rows[pair_comparable]], observation.embedding[columns[pair_comparable]])
             likeness[pair_comparable] = contrast.likeness(pair_cosines)
+        missing = np.array([t.misses > 0 for t in placed], dtype=bool)
+        allowed[rows, columns] = ~(missing[rows] & pair_comparable & (likeness < settings.contradiction))
         classes = np.array(
             [
                 placed[i].evidence.likeness(observation.distribution[j])

@@ -15,6 +15,7 @@ maps = st.tuples(st.integers(1, 20), st.integers(1, 20)).flatmap(
 
 
 @given(maps)
+@settings(max_examples=40, deadline=None)
 def test_the_histogram_counts_pairs(data) -> None:
     first, second = data
     joint = overlap.joint_histogram(first, second, 5, 5)
@@ -28,6 +29,7 @@ def test_the_histogram_counts_pairs(data) -> None:
 
 
 @given(maps, arrays(np.int32, (5, 2), elements=st.integers(-25, 25)))
+@settings(max_examples=40, deadline=None)
 def test_every_segment_by_its_own_shift(data, shift) -> None:
     first, second = data
     joint = overlap.shifted_histogram(first, second, 5, 5, shift)
@@ -42,10 +44,13 @@ def test_every_segment_by_its_own_shift(data, shift) -> None:
 
 
 @given(
-    height=st.integers(1, 50), width=st.integers(1, 50), stride=st.sampled_from([1, 2, 4]), block=st.sampled_from([8, 12, 6]),
+    height=st.integers(1, 50),
+    width=st.integers(1, 50),
+    stride=st.sampled_from([1, 2, 4]),
+    block=st.sampled_from([8, 12, 6]),
     seed=st.integers(0, 999),
-)  # fmt: skip
-@settings(deadline=None)
+)
+@settings(max_examples=40, deadline=None)
 def test_blocks_come_from_where_they_came(height: int, width: int, stride: int, block: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     full = random.integers(0, 5, (height, width)).astype(np.uint16)

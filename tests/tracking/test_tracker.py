@@ -355,14 +355,15 @@ def test_a_thing_never_becomes_stuff_by_its_probabilities(scenes) -> None:
 
 
 def test_the_state_stays_bounded_over_many_births_and_deaths(scenes) -> None:
+    num_frames = 4_000
     limits = TrackerSettings(max_lost=30, max_silhouettes=8)
     tracker = PanopticTracker(limits, vocabulary=VOCABULARY)
     state = tracker.new_state("test")
     random = np.random.default_rng(0)
-    looks = random.normal(size=(20_000 // 4 + 1, 16)).astype(np.float32)
+    looks = random.normal(size=(num_frames // 4 + 1, 256)).astype(np.float32)
     looks /= np.linalg.norm(looks, axis=1, keepdims=True)
     sizes, ended, born = [], 0, 0
-    for t in range(20_000):
+    for t in range(num_frames):
         # A newcomer every fourth frame, seen four times.
         look = looks[t // 4]
         id_map = np.zeros((6, 8), dtype=np.uint16)
@@ -372,9 +373,10 @@ def test_the_state_stays_bounded_over_many_births_and_deaths(scenes) -> None:
         events = tracker.step(scenes.make_frame(id_map, [segment], t), None, state).events
         born += sum(e.kind == "born" for e in events)
         ended += sum(e.kind == "ended" for e in events)
-        if t % 1000 == 999:
+        if t % 200 == 199:
             sizes.append((state.nbytes, len(state.to_bytes())))
-    assert born == 5_000
+    # One in a few hundred looks enough like who was there before.
+    assert 0.98 * num_frames // 4 <= born <= num_frames // 4
     assert ended == born - len(state.tracklets)
     assert len(state.tracklets) <= limits.max_lost + 1
     assert max(size for size, _ in sizes[5:]) <= 1.05 * max(size for size, _ in sizes[:5])
@@ -462,3 +464,13 @@ def test_golden_ids(scenes) -> None:
                 spans.append([ids[actor], t])
         lines.append(f"{actor}: " + " ".join(f"{track}@{t}" for track, t in spans))
     assert "\n".join(lines) == GOLDEN
+
+
+def test_a_stranger_at_the_place_of_someone_missing_is_a_stranger(scenes) -> None:
+    leaves = scenes.Actor(((0, 40, 30),), look=1, hidden=((10, 99),))
+    world = scenes.World(())
+    other = min(range(2, 20), key=lambda number: abs(float(world.look(1) @ world.look(number))))
+    comes = scenes.Actor(((0, 40, 30),), look=other, hidden=((0, 13),))
+    _, found = run(scenes.World((leaves, comes)).frames(20))
+    assert of_actor(found, 0).isdisjoint(of_actor(found, 1))
+    assert len(of_actor(found, 1)) == 1
