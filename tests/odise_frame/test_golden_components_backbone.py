@@ -6,8 +6,10 @@ import torch
 from golden_rules import Golden, fill, normal, tiny_size, uniform, weight
 from tiny_model import frozen_parts
 
+from odise_frame.autoencoder import build_autoencoder
 from odise_frame.clip import embed_images, embed_texts, encode_tokens, normalize_image, resize_square
-from odise_frame.diffusion_backbone import shared_noise
+from odise_frame.diffusion_backbone import describe_taps, shared_noise
+from odise_frame.diffusion_unet import build_unet
 from odise_frame.feature_projection import Bottleneck
 from odise_frame.mask_classification import allowed_patches, embed_masks
 from odise_frame.noise import add_noise, alphas_cumprod
@@ -176,3 +178,16 @@ def test_the_weights_of_clip_follow_the_rule() -> None:
     parameters = dict(frozen_parts().named_parameters())
     np.testing.assert_array_equal(parameters[key].numpy(), weight(key, (384, 128)))
     assert tiny_size("label").clip.vision_width == 128
+
+
+@pytest.mark.parametrize("name", ["small", "odise-label"])
+def test_features_have_the_channels_of_the_blocks_that_they_enter(name: str) -> None:
+    size = load_size(name)
+    with torch.device("meta"):
+        autoencoder, unet = build_autoencoder(size.vae), build_unet(size.unet)
+    blocks = [
+        *(autoencoder.encoder.down_blocks[level].resnets[1] for level in (2, 3)),
+        *(level.resnets[2] for level in unet.up_blocks),
+        *(autoencoder.decoder.up_blocks[level].resnets[2] for level in (0, 1)),
+    ]
+    assert [tap.channels for tap in describe_taps(size.vae, size.unet)] == [block.in_channels for block in blocks]

@@ -42,11 +42,17 @@ JUMP = 5e-4
 """How far these may be off for a query with a pixel so near the threshold that float32 cannot tell its side."""
 
 
-@pytest.mark.parametrize("file", FLOAT64)
+@pytest.mark.parametrize(
+    # The one whose masks differ most tells most; float64 is slow.
+    "file",
+    [file if file == "label_p_bal_f64" else pytest.param(file, marks=pytest.mark.full) for file in FLOAT64],
+)
 def test_every_recorded_tensor_in_float64(file: str) -> None:
     golden = Golden(f"golden_tiny_{file}")
     for found in deviations(file, golden, run(file, golden)):
-        assert max(found.relative_to_max, found.relative_l2, found.stats) <= EXACT, f"{file}, {found}"
+        # Semantic inference resizes with weights that are float32 whatever the masks are.
+        close = TOLERANCE if found.name == "result.sem_seg" else EXACT
+        assert max(found.relative_to_max, found.relative_l2, found.stats) <= close, f"{file}, {found}"
 
 
 @pytest.mark.parametrize("file", FLOAT32)
