@@ -15,7 +15,7 @@ from odise_frame.model import Odise
 from odise_frame.sizes import OdiseSize, load_size
 from pipelines.training import autoencoder_stage, clip_stage, mask_generator_stage, unet_stage
 from pipelines.training.export import export
-from pipelines.training.loop import load_trained, train, trained_seconds
+from pipelines.training.loop import load_trained, train
 from pipelines.training.pictures import SETS, Pictures, read_set, render_set
 
 STAGES = (
@@ -23,7 +23,6 @@ STAGES = (
     "autoencoder",
     "measure-scale",
     "clip",
-    "clip-vision",
     "unet",
     "mask-generator",
     "captioner",
@@ -66,11 +65,6 @@ def main() -> None:
         case "clip":
             stage = clip_stage.build_stage(size, pictures("captioned-objects"), pictures("captioned-scenes"))
             train(stage, folder, stop_at=options.stop_at)
-        case "clip-vision":
-            clip = build_clip(size.clip)
-            load_trained(clip, "clip", folder)
-            objects, scenes = pictures("captioned-objects"), pictures("captioned-scenes")
-            train(clip_stage.build_locked_stage(size, clip, objects, scenes), folder, stop_at=options.stop_at)
         case "unet":
             autoencoder, clip = build_autoencoder(size.vae), build_clip(size.clip)
             load_trained(autoencoder, "autoencoder", folder)
@@ -98,8 +92,7 @@ def _frozen_model(size: OdiseSize, folder: Path) -> Odise:
     """A model whose three frozen networks are trained."""
     odise = new_model(size)
     load_trained(odise.frozen.autoencoder, "autoencoder", folder)
-    seen_again, _ = trained_seconds("clip-vision", folder)
-    load_trained(odise.frozen.clip, "clip-vision" if seen_again else "clip", folder)
+    load_trained(odise.frozen.clip, "clip", folder)
     load_trained(odise.frozen.unet, "unet", folder)
     odise.frozen.encode_empty_prompt()
     return odise

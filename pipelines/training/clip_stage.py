@@ -21,12 +21,6 @@ SETTINGS = StageSettings(steps=600, batch=48, learning_rate=1e-3, seed=2, weight
 SCENE_SHARE = 0.35
 """Of a batch: scenes teach what stands beside what, single objects teach the words faster."""
 
-LOCKED_SETTINGS = StageSettings(steps=1000, batch=32, learning_rate=6e-4, seed=6, weight_decay=0.05)
-
-MORE_TEXTS = 224
-"""Captions of other pictures that each image must tell from its own, while the text tower is locked: their embeddings
-are computed once, so negatives cost nothing."""
-
 MAX_SCALE = 100.0
 """OpenAI's limit on the temperature."""
 
@@ -50,41 +44,6 @@ def build_stage(size: OdiseSize, objects: Pictures, scenes: Pictures, settings: 
         return {"contrast": contrastive_loss(model, images, captions, tokenizer)}
 
     return Stage("clip", settings, model, losses)
-
-
-def build_locked_stage(
-    size: OdiseSize, model: CLIP, objects: Pictures, scenes: Pictures, settings: StageSettings = LOCKED_SETTINGS
-) -> Stage:
-    """The image tower alone, against the text tower as it is: what the UNet has learnt to read stays what it is.
-
-    The idea is that of LiT (Zhai et al., 2022), with the towers' parts swapped.
-    """
-    model.requires_grad_(False)
-    model.visual.requires_grad_(True)
-    model.logit_scale.requires_grad_(True)
-    model.train()
-    tokenizer = Tokenizer(size.clip)
-    captions = [f"a photo of {_ARTICLE.sub('', caption)}." for caption in (*objects.captions, *scenes.captions)]
-    with torch.no_grad():
-        text_embed = F.normalize(embed_texts(model, tokenizer.clip_ids(captions)), dim=-1)
-    same_text = np.unique(captions, return_inverse=True)[1]
-
-    def losses(step: int) -> Mapping[str, Tensor]:
-        rng = step_generator(settings, step)
-        crops, numbers = [], []
-        for _ in range(settings.batch):
-            from_scenes = rng.random() < SCENE_SHARE
-            pictures = scenes if from_scenes else objects
-            number = int(rng.integers(len(pictures)))
-            crops.append(_crop(rng, pictures.rgb[number], size.clip.image_size))
-            numbers.append(number + (len(objects) if from_scenes else 0))
-        texts = np.concatenate([numbers, rng.integers(len(captions), size=MORE_TEXTS)])
-        image_embed = F.normalize(embed_images(model, torch.cat(crops)), dim=-1)
-        logits = model.logit_scale.exp().clamp(max=MAX_SCALE) * image_embed @ text_embed[torch.from_numpy(texts)].T
-        same = torch.from_numpy(same_text[numbers][:, None] == same_text[texts]).float()
-        return {"contrast": F.cross_entropy(logits, same / same.sum(dim=1, keepdim=True))}
-
-    return Stage("clip-vision", settings, model, losses)
 
 
 def contrastive_loss(model: CLIP, images: Tensor, captions: Sequence[str], tokenizer: Tokenizer) -> Tensor:

@@ -16,7 +16,6 @@ from pipelines.training.mask_generator_stage import trained_modules, training_ca
 STAGES: dict[str, StageSettings] = {
     "autoencoder": autoencoder_stage.SETTINGS,
     "clip": clip_stage.SETTINGS,
-    "clip-vision": clip_stage.LOCKED_SETTINGS,
     "unet": unet_stage.SETTINGS,
     "mask-generator": mask_generator_stage.HEADS,
     "captioner": mask_generator_stage.CAPTIONER,
