@@ -1,18 +1,20 @@
 """Motion and cuts on synthetic pictures whose motion is known."""
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import affine_transform, gaussian_filter
+from scipy.ndimage import affine_transform, uniform_filter
 
 from videoseg.motion_estimation import LumaPyramid, MotionSettings, estimate_motion, estimate_motion_between
 
 HEIGHT, WIDTH = 270, 480
 
 
+@cache
 def texture(seed: int, scales: tuple[int, ...], height: int = 470, width: int = 860, ramp: float = 0.0) -> np.ndarray:
     """Smooth random colours at the given scales, brighter above by `ramp` levels than in the middle."""
     random = np.random.default_rng(seed)
@@ -20,7 +22,8 @@ def texture(seed: int, scales: tuple[int, ...], height: int = 470, width: int = 
     for scale in scales:
         noise = random.normal(size=(height // scale + 4, width // scale + 4, 3))
         noise = noise.repeat(scale, axis=0).repeat(scale, axis=1)[:height, :width]
-        picture += gaussian_filter(noise, (scale / 2, scale / 2, 0))
+        size = (scale, scale, 1)
+        picture += uniform_filter(uniform_filter(noise, size), size)
     picture = (picture - picture.mean()) / picture.std() * 35 + 120
     picture += np.linspace(ramp, -ramp, height)[:, None, None]
     return picture.clip(0, 255).astype(np.uint8)
@@ -30,7 +33,7 @@ def crop(picture: np.ndarray, x: int = 190, y: int = 100) -> np.ndarray:
     return np.ascontiguousarray(picture[y : y + HEIGHT, x : x + WIDTH])
 
 
-SCALES = [(1, 4, 20), (10,), (20,), (4, 80), (40, 80)]
+SCALES = [(2, 4, 20), (10,), (20,), (4, 80), (40, 80)]
 
 
 @pytest.mark.parametrize("scales", SCALES)
@@ -45,13 +48,13 @@ def test_pans_are_found_to_a_pixel(scales: tuple[int, ...], shift: tuple[int, in
     assert (np.abs(motion.displacement[motion.valid] - shift).max(axis=1) <= 1).mean() > 0.95
 
 
-def test_a_pan_at_full_size_in_pixels_of_the_full_frame() -> None:
-    picture = texture(5, (2, 8, 40), 1200, 2100)
-    motion = estimate_motion(picture[50:1130, 60:1980], picture[63:1143, 27:1947])
-    assert motion.block == 32
+def test_a_larger_picture_is_answered_in_its_own_pixels() -> None:
+    picture = texture(5, (4, 8, 40), 600, 1060)
+    motion = estimate_motion(picture[20:560, 50:1010], picture[33:573, 17:977])
+    assert motion.block == 16
     assert motion.displacement.shape == (34, 60, 2)
-    assert np.abs(motion.similarity - [[1, 0, -33], [0, 1, 13]]).max() < 1.0
-    assert (np.abs(motion.displacement[motion.valid] - [-33, 13]).max(axis=1) <= 2).mean() > 0.97
+    assert np.abs(motion.similarity - [[1, 0, -33], [0, 1, 13]]).max() < 0.5
+    assert (np.abs(motion.displacement[motion.valid] - [-33, 13]).max(axis=1) <= 1).mean() > 0.97
 
 
 @pytest.mark.parametrize("scales", SCALES)
@@ -74,7 +77,7 @@ def test_zoom_and_roll_are_found(scales: tuple[int, ...], zoom: float, degrees: 
 
 
 def test_an_object_moves_on_its_own_and_does_not_move_the_camera() -> None:
-    ground, thing = texture(6, (1, 4, 20)), texture(7, (1, 4, 20))
+    ground, thing = texture(6, (2, 4, 20)), texture(7, (2, 4, 20))
     before, after = crop(ground), crop(ground, 194, 100)
     before[80:176, 120:232] = thing[:96, :112]
     after[88:184, 132:244] = thing[:96, :112]
@@ -90,7 +93,7 @@ def test_an_object_moves_on_its_own_and_does_not_move_the_camera() -> None:
 @pytest.mark.parametrize("ramp", [0.0, 60.0])
 @pytest.mark.parametrize("scales", SCALES)
 def test_cuts_are_seen(scales: tuple[int, ...], ramp: float) -> None:
-    pictures = [crop(texture(seed, scales, ramp=ramp)) for seed in range(10, 15)]
+    pictures = [crop(texture(seed, scales, ramp=ramp)) for seed in range(10, 14)]
     for i, before in enumerate(pictures):
         for after in pictures[:i] + pictures[i + 1 :]:
             motion = estimate_motion(before, after)
@@ -121,7 +124,7 @@ def test_fades_and_dissolves_are_not_cuts(scales: tuple[int, ...]) -> None:
 
 
 def test_black_and_white_frames_end_a_scene() -> None:
-    picture = crop(texture(8, (1, 4, 20)))
+    picture = crop(texture(8, (2, 4, 20)))
     assert estimate_motion(picture, np.zeros_like(picture)).cut
     assert estimate_motion(np.zeros_like(picture), picture).cut
     assert estimate_motion(picture, np.full_like(picture, 255)).cut
@@ -160,7 +163,7 @@ def test_any_size_and_content_gives_a_sound_motion(height: int, width: int, seed
 
 
 def test_same_pictures_same_motion_and_pyramids_can_be_kept() -> None:
-    picture = texture(3, (1, 4, 20))
+    picture = texture(3, (2, 4, 20))
     frames = [crop(picture, 190 + 5 * k, 100 - 2 * k) for k in range(3)]
     pyramids = [LumaPyramid.of(frame) for frame in frames]
     for k in (1, 2):
