@@ -1,10 +1,13 @@
 """A whole training step on a tiny model: the reference's losses, matches, gradients through the UNet, and AdamW step.
 
 The quick runs are float32 at the README's limits for it. `label_sq` runs in float64, where a pixel on the threshold of
-the mask pooling, which in float32 falls to either side, cannot blur the comparison.
+the mask pooling, which in float32 falls to either side, cannot blur the comparison; as in the reference's own float64
+run, its masks are read at the points that float32 chose (two candidates that are equally uncertain to seven digits
+give the same loss, but another gradient).
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +15,7 @@ import pytest
 import torch
 from golden_rules import VOCABULARY, distances, fill, image, normal, probe, text_embeddings, tiny_size
 from torch import Tensor, nn
-from training_rules import CONFIG, OUTPUTS, TrainingGolden, loss_limit, seeded_draws
+from training_rules import CONFIG, OUTPUTS, TrainingGolden, seeded_draws
 
 from odise_frame.criterion import CriterionResult, MaskCriterion, MaskTargets
 from odise_frame.model import Odise
@@ -69,15 +72,30 @@ class Run:
     def losses(self, step: int) -> CriterionResult:
         draws = seeded_draws(f"golden.train.{self.golden.run}.step{step}.rand")
         criterion = MaskCriterion(CONFIG)
+        if self.dtype == torch.float64:
+            # As many candidates as uncertain points: all are taken.
+            criterion = MaskCriterion(dataclasses.replace(CONFIG, oversampling=CONFIG.importance))
+            draws = self._stored_points()
 
         def draw(shape: tuple[int, ...]) -> Tensor:
-            return draws(shape).to(self.dtype)
+            points = draws(shape)
+            assert points.shape == shape
+            return points.to(self.dtype)
 
         if self.golden.captioned:
             words = torch.from_numpy(normal("golden.train.word_embed", (2, 8, 64))).to(self.dtype)
             return caption_losses(self.model, self.batch, words, torch.tensor([True, True]), draw, criterion=criterion)
         text = dataclasses.replace(NAMES, head_embed=NAMES.head_embed.to(self.dtype))
         return label_losses(self.model, self.batch, text, draw, criterion=criterion)
+
+    def _stored_points(self) -> Callable[[tuple[int, ...]], Tensor]:
+        """Instead of the draws of step 0: where the reference read the masks."""
+        golden, points = self.golden, []
+        for output in range(OUTPUTS):
+            points += [matching[None] for matching in golden.tensor(f"out{output}.match_coords")]
+            points += torch.split(golden.tensor(f"out{output}.loss_coords"), [192, 64], dim=1)
+        waiting = iter(points)
+        return lambda shape: next(waiting)
 
     def step(self, number: int) -> tuple[CriterionResult, dict[str, Tensor], float]:
         """One optimiser step: losses, gradients before clipping, their norm."""
@@ -101,6 +119,24 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How far a step may be from the reference's float64 numbers."""
+
+    loss: float
+    """Relative."""
+    tensor_norm: float
+    """Relative, of a parameter's gradient."""
+    global_norm: float
+    moved: float
+    """In learning rates."""
+
+
+SINGLE = Limits(loss=5e-6, tensor_norm=3e-3, global_norm=1e-4, moved=0.05)
+DOUBLE = Limits(loss=1e-6, tensor_norm=1e-6, global_norm=1e-6, moved=1e-4)
+"""The reference keeps positions and sampling centres in float32 here, too: 1e-7."""
+
+
+@dataclass(frozen=True)
 class FirstStep:
     run: Run
     rate: float
@@ -109,6 +145,10 @@ class FirstStep:
     norm: float
     moved: np.ndarray
     frozen_before: list[Tensor]
+
+    @property
+    def limits(self) -> Limits:
+        return DOUBLE if self.run.dtype == torch.float64 else SINGLE
 
 
 @pytest.fixture(
@@ -132,7 +172,7 @@ def test_trained_parameters_and_their_decay(first: FirstStep) -> None:
 
 def test_losses_matches_and_points(first: FirstStep) -> None:
     golden = first.run.golden
-    limit = loss_limit(golden.run)
+    limit = first.limits.loss
     for name, loss in first.result.weighted().items():
         assert loss.item() == pytest.approx(float(golden[f"f64.weighted.{name}"]), rel=limit), name
     assert first.result.total.item() == pytest.approx(float(golden["f64.total"]), rel=limit)
@@ -148,21 +188,21 @@ def test_losses_matches_and_points(first: FirstStep) -> None:
 def test_gradients_reach_everything_that_is_trained(first: FirstStep) -> None:
     golden = first.run.golden
     norms = np.array([first.gradients[str(key)].norm().item() for key in golden["param.name"]])
-    np.testing.assert_allclose(norms, golden["grad.norm_f64"], rtol=3e-3)
-    assert first.norm == pytest.approx(float(golden["grad.global_norm_optimizer_f64"]), rel=1e-4)
+    np.testing.assert_allclose(norms, golden["grad.norm_f64"], rtol=first.limits.tensor_norm)
+    assert first.norm == pytest.approx(float(golden["grad.global_norm_optimizer_f64"]), rel=first.limits.global_norm)
     for name in golden.names:
         if name.startswith("fullgrad."):
             key, _, part = name.removeprefix("fullgrad.").partition("[0,")
             gradient = first.gradients[key]
             if part:
                 gradient = gradient[0, :4] if part.startswith(":4") else gradient[0, 76]
-            assert distances(gradient.numpy(), golden[name])[0] <= 3e-3, name
+            assert distances(gradient.numpy(), golden[name])[0] <= 3e-3, name  # stored from float32
 
 
 def test_the_step_moves_every_parameter_as_far(first: FirstStep) -> None:
     golden = first.run.golden
     assert first.rate == pytest.approx(float(golden["opt.lr_step1"]), rel=1e-12)
-    assert np.abs(first.moved - golden["probe.delta_step1_f64"]).max() <= 0.05 * first.rate
+    assert np.abs(first.moved - golden["probe.delta_step1_f64"]).max() <= first.limits.moved * first.rate
 
 
 def test_frozen_networks_stay_as_they_are(first: FirstStep) -> None:

@@ -29,11 +29,6 @@ def suffix(output: int) -> str:
     return f"_{output - 1}" if output else ""
 
 
-def loss_limit(run: str) -> float:
-    """Relative. In `sq` one pixel of the hard-thresholded pooling flips between float32 and float64."""
-    return 5e-5 if run.endswith("sq") else 5e-6
-
-
 def seeded_draws(key: str) -> Callable[[tuple[int, ...]], torch.Tensor]:
     """Draw n is U(key + n): `golden.train.label_sq.step0.rand`."""
     count = 0
