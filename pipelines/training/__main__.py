@@ -25,6 +25,7 @@ STAGES = (
     "clip",
     "unet",
     "mask-generator",
+    "names",
     "captioner",
     "export",
 )
@@ -71,16 +72,23 @@ def main() -> None:
             load_trained(clip, "clip", folder)
             sets = [pictures("captioned-objects"), pictures("captioned-scenes")]
             train(unet_stage.build_stage(size, autoencoder, clip, sets), folder, stop_at=options.stop_at)
-        case "mask-generator":
+        case "mask-generator" | "names":
             odise = _frozen_model(size, folder)
             scenes = pictures("base-scenes")
             cache = mask_generator_stage.cache_taps(
                 odise, scenes, mask_generator_stage.CACHED_PICTURES, folder / "taps"
             )
-            train(mask_generator_stage.build_heads_stage(odise, scenes, cache), folder, stop_at=options.stop_at)
+            stage = mask_generator_stage.build_heads_stage(odise, scenes, cache)
+            if options.stage == "names":
+                load_trained(stage.model, "mask-generator", folder)
+                stage = mask_generator_stage.build_heads_stage(
+                    odise, scenes, cache, mask_generator_stage.NAMES, name="names"
+                )
+                mask_generator_stage.spread_names(odise)
+            train(stage, folder, stop_at=options.stop_at)
         case "captioner":
             odise = _frozen_model(size, folder)
-            load_trained(mask_generator_stage.trained_modules(odise), "mask-generator", folder)
+            load_trained(mask_generator_stage.trained_modules(odise), "names", folder)
             stage = mask_generator_stage.build_captioner_stage(odise, pictures("base-scenes"))
             train(stage, folder, stop_at=options.stop_at)
         case "export":

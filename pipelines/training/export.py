@@ -18,6 +18,7 @@ STAGES: dict[str, StageSettings] = {
     "clip": clip_stage.SETTINGS,
     "unet": unet_stage.SETTINGS,
     "mask-generator": mask_generator_stage.HEADS,
+    "names": mask_generator_stage.NAMES,
     "captioner": mask_generator_stage.CAPTIONER,
 }
 """In the order of training."""
@@ -26,11 +27,11 @@ STAGES: dict[str, StageSettings] = {
 def export(odise: Odise, checkpoints: Path, folder: Path) -> ModelInfo:
     """Writes the model whose frozen parts are in `odise` and whose heads are in the newest checkpoint.
 
-    The captioner's stage may be left out: then the mask generator's weights are taken, with a captioner that says what
-    the empty prompt says.
+    The last stages may be left out: the newest of the mask generator's is taken. Without its own stage the captioner
+    says what the empty prompt says.
     """
-    steps, _ = trained_seconds("captioner", checkpoints)
-    load_trained(trained_modules(odise), "captioner" if steps else "mask-generator", checkpoints)
+    newest = next(name for name in reversed(STAGES) if trained_seconds(name, checkpoints)[0])
+    load_trained(trained_modules(odise), newest, checkpoints)
     stages = {}
     for name, settings in STAGES.items():
         steps, seconds = trained_seconds(name, checkpoints)

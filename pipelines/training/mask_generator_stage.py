@@ -31,6 +31,9 @@ from videoseg.errors import InputError
 HEADS = StageSettings(
     steps=1500, batch=4, learning_rate=6e-4, seed=4, weight_decay=0.05, gradient_limit=0.01, save_every=100
 )
+NAMES = StageSettings(
+    steps=900, batch=4, learning_rate=5e-4, seed=6, weight_decay=0.05, gradient_limit=0.01, save_every=50
+)
 CAPTIONER = StageSettings(
     steps=150, batch=4, learning_rate=1e-4, seed=5, weight_decay=0.05, gradient_limit=0.01, save_every=25
 )
@@ -81,7 +84,9 @@ def cache_taps(odise: Odise, pictures: Pictures, count: int, folder: Path) -> Ta
     return TapCache(tuple(np.load(path, mmap_mode="r") for path in paths))
 
 
-def build_heads_stage(odise: Odise, pictures: Pictures, cache: TapCache, settings: StageSettings = HEADS) -> Stage:
+def build_heads_stage(
+    odise: Odise, pictures: Pictures, cache: TapCache, settings: StageSettings = HEADS, name: str = "mask-generator"
+) -> Stage:
     """Part one: projections and heads, on cached features. Trains the modules of `odise` in place."""
     odise.backbone.captioner.requires_grad_(False)
     with torch.no_grad():
@@ -98,7 +103,29 @@ def build_heads_stage(odise: Odise, pictures: Pictures, cache: TapCache, setting
         maps = odise.backbone.feature_projections(taps, grid.side)
         return {name: stitch_windows(part, grid, 1 << int(name[1:])) for name, part in maps.items()}
 
-    return _stage("mask-generator", odise, pictures, len(cache.taps[0]), features, settings)
+    return _stage(name, odise, pictures, len(cache.taps[0]), features, settings)
+
+
+@torch.no_grad()
+def spread_names(odise: Odise) -> None:
+    """Sets the text projection so that the names of the training categories point in different directions.
+
+    A small CLIP puts the names of things close together (cosines up to 0.995), and a random projection keeps them so;
+    then categories are learnt slowly. This is the whitening of the names' embeddings, as weights and bias.
+    """
+    words = vocabulary()
+    names = [name for category in training_categories() for name in words[category].names]
+    embed = embed_texts(odise.frozen.clip, odise.frozen.tokenizer.clip_ids(names))
+    mean = embed.mean(dim=0)
+    _, spread, directions = torch.linalg.svd(embed - mean, full_matrices=False)
+    projection = _category_head(odise).text_proj
+    kept = min(projection.out_features, len(spread))
+    # The weakest directions are noise; they are not blown up beyond a twentieth of the strongest.
+    scale = 1.0 / (spread[:kept] + 0.05 * spread[0])
+    weight = torch.zeros_like(projection.weight)
+    weight[:kept] = directions[:kept] * scale[:, None] * len(names) ** 0.5 / kept**0.5
+    projection.weight.copy_(weight)
+    projection.bias.copy_(-weight @ mean)
 
 
 def build_captioner_stage(odise: Odise, pictures: Pictures, settings: StageSettings = CAPTIONER) -> Stage:
