@@ -5,6 +5,7 @@ resizing and the sampling of deformable attention, together a few percent. A voc
 run, not per frame, and are not counted either.
 """
 
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from odise_frame.backbone import pad_frames
 from odise_frame.model import Odise
 from odise_frame.segmenter import frame_size
-from odise_frame.sizes import OdiseSize
+from odise_frame.sizes import OdiseSize, load_size, names
 from odise_frame.timing import STAGES
 
 
@@ -69,3 +70,20 @@ def count_flops(size: OdiseSize, height: int, width: int, *, model: Odise | None
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return meter.flops
+
+
+def main() -> None:
+    """`python -m odise_frame.flops SIZE HEIGHT WIDTH` prints a table."""
+    parser = argparse.ArgumentParser(prog="python -m odise_frame.flops", description=__doc__)
+    parser.add_argument("size", choices=names())
+    parser.add_argument("height", type=int, help="of the frame in pixels")
+    parser.add_argument("width", type=int)
+    options = parser.parse_args()
+    flops = count_flops(load_size(options.size), options.height, options.width)
+    total = sum(flops.values())
+    for stage, count in [*flops.items(), ("total", total)]:
+        print(f"{stage:20s}{count / 1e9:12.2f} GFLOP{100 * count / total:7.1f} %")
+
+
+if __name__ == "__main__":
+    main()
