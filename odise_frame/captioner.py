@@ -50,6 +50,11 @@ class ImplicitCaptioner(nn.Module):
         self.clip_project = PositionedLinear(size.clip.embed_dim, width, length)
         self.time_embed_project = PositionedLinear(size.clip.embed_dim, size.unet.time_embed_dim, 1)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether both gates are exactly 0: then what CLIP sees has no say in the caption."""
+        return not (bool(self.alpha_cond.any()) or bool(self.alpha_cond_time_embed.any()))
+
     def forward(self, embedding: Tensor, empty_prompt: Tensor) -> Caption:
         """From CLIP embeddings `[B, embed_dim]`, not normalised, and the encoded empty prompt `[1, T, C]`."""
         context = empty_prompt + torch.tanh(self.alpha_cond) * self.clip_project(embedding)
