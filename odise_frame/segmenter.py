@@ -84,6 +84,7 @@ class OdiseSegmenter:
         self, model: Odise, info: ModelInfo, vocabulary: Vocabulary, *, window_batch: int = WINDOW_BATCH
     ) -> None:
         self.model = model
+        model.backbone.captioner_sees = not model.backbone.captioner.is_closed
         self.info = info
         self.window_batch = window_batch
         self.times = StageTimes()

@@ -58,7 +58,7 @@ def test_it_is_a_segmenter(segmenter: OdiseSegmenter) -> None:
     described = segmenter.describe()
     assert described["model"] == "micro"
     assert len(described["checksum"]) == 64
-    assert described["window_batch"] == "2"
+    assert described["window_batch"] == "8"
 
 
 def test_segments_carry_all_that_others_need(segmenter: OdiseSegmenter) -> None:
