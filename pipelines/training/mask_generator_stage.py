@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from eval.synthetic_world.concepts import STUFF, THINGS, thing_indices, vocabulary
 from odise_frame.clip import embed_texts
-from odise_frame.criterion import CriterionConfig, MaskCriterion, MaskOutput, MaskTargets
+from odise_frame.criterion import CriterionConfig, MaskCriterion, MaskOutput, MaskTargets, targets_from_ids
 from odise_frame.mask_decoder import LayerPrediction
 from odise_frame.mask_generator import MaskPredictions
 from odise_frame.model import Odise
@@ -202,11 +202,7 @@ def _outputs(
 
 def _targets(pictures: Pictures, number: int, place: Mapping[int, int]) -> MaskTargets:
     id_map = torch.from_numpy(pictures.id_maps[number].astype(np.int32))
-    segments = pictures.segments[number]
-    return MaskTargets(
-        categories=torch.tensor([place[category] for _, category in segments]),
-        masks=torch.stack([id_map == id for id, _ in segments]),
-    )
+    return targets_from_ids(id_map, [(id, place[category]) for id, category in pictures.segments[number]])
 
 
 def _windows(rgb: NDArray[np.uint8], window: int) -> Tensor:
