@@ -39,6 +39,8 @@ class Segment:
     """The most probable categories as (category, probability), most probable first."""
     track: int | None = None
     """Track id (1..), set by the tracker; None before."""
+    crowd: bool = False
+    """Instances not told apart (`iscrowd` of COCO); only in ground truth."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.id <= MAX_SEGMENTS:
