@@ -4,6 +4,7 @@ Source: Radford et al., 2021. ViT image tower, causal text tower, QuickGELU.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,15 +49,61 @@ def normalize_image(image: Tensor) -> Tensor:
 
 
 def embed_images(clip: CLIP, images: Tensor) -> Tensor:
-    """Embeddings `[B, embed_dim]`, not normalised, of float `[B, 3, image_size, image_size]` in [0, 1]."""
-    embedding: Tensor = clip.encode_image(normalize_image(images))
+    """Embeddings `[B, embed_dim]`, not normalised, of float `[B, 3, side, side]` in [0, 1].
+
+    The side is a multiple of the patch size, not necessarily the one that the model was built for.
+    """
+    visual = clip.visual
+    if images.shape[-1] == visual.image_size[0]:
+        embedding: Tensor = clip.encode_image(normalize_image(images))
+        return embedding
+    tokens = visual.transformer(embed_patches(visual, normalize_image(images)))
+    embedding = visual.ln_post(tokens[:, 0]) @ visual.proj
     return embedding
+
+
+def embed_patches(visual: Any, images: Tensor) -> Tensor:
+    """Class token and patches as they enter the first layer: `[B, 1 + patches, width]`.
+
+    Args:
+        visual: a CLIP's image tower.
+        images: normalised, `[B, 3, side, side]`; where the side is not the tower's own, its positions are resized.
+    """
+    patches = visual.conv1(images).flatten(2).transpose(1, 2)
+    first = visual.class_embedding.expand(len(patches), 1, -1)
+    positions = positions_at(visual, images.shape[-1] // visual.patch_size[0])
+    tokens: Tensor = visual.ln_pre(torch.cat([first, patches], dim=1) + positions)
+    return tokens
+
+
+def positions_at(visual: Any, grid: int) -> Tensor:
+    """The position embeddings of class token and `grid` x `grid` patches: `[1 + grid * grid, width]`.
+
+    Source: Dosovitskiy et al., ViT, 2021, section 3.2 (resized where the image has another size than in training).
+    """
+    own: Tensor = visual.positional_embedding
+    native = visual.grid_size[0]
+    if grid == native:
+        return own
+    maps = own[1:].T.reshape(1, -1, native, native)
+    resized = F.interpolate(maps, size=(grid, grid), mode="bicubic", align_corners=False, antialias=grid < native)
+    return torch.cat([own[:1], resized.flatten(2)[0].T])
 
 
 def embed_texts(clip: CLIP, ids: Tensor, batch: int = 256) -> Tensor:
     """Embeddings `[N, embed_dim]`, not normalised, of token ids `[N, context_length]` from `Tokenizer.clip_ids`."""
     chunks: Sequence[Tensor] = [clip.encode_text(chunk) for chunk in torch.split(ids, batch)]
     return torch.cat(list(chunks))
+
+
+def embed_short_texts(clip: CLIP, ids: Tensor) -> Tensor:
+    """`embed_texts` without the work on columns that are padding in every row: no token sees what follows it."""
+    length = int(ids.argmax(dim=1).max()) + 1
+    ids = ids[:, :length]
+    hidden = clip.token_embedding(ids) + clip.positional_embedding[:length]
+    hidden = clip.ln_final(clip.transformer(hidden, attn_mask=clip.attn_mask[:length, :length]))
+    embedding: Tensor = hidden[torch.arange(len(ids)), ids.argmax(dim=1)] @ clip.text_projection
+    return embedding
 
 
 def encode_tokens(clip: CLIP, ids: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from odise_frame.clip import normalize_image, resize_square
+from odise_frame.clip import embed_patches, normalize_image, resize_square
 
 
 def allowed_patches(
@@ -49,14 +49,6 @@ def _resize_corner(maps: Tensor, side: int, rows: float, columns: float) -> Tens
     )
 
 
-def _embed_patches(visual: Any, images: Tensor) -> Tensor:
-    """Class token and patches as they enter the first layer: `[B, 1 + patches, width]`."""
-    patches = visual.conv1(images).flatten(2).transpose(1, 2)
-    first = visual.class_embedding.expand(len(patches), 1, -1)
-    tokens: Tensor = visual.ln_pre(torch.cat([first, patches], dim=1) + visual.positional_embedding)
-    return tokens
-
-
 def embed_masks(clip: Any, images: Tensor, allowed: Tensor) -> Tensor:
     """Embeddings `[B, Q, embed_dim]`, not normalised, of masks in images.
 
@@ -68,7 +60,7 @@ def embed_masks(clip: Any, images: Tensor, allowed: Tensor) -> Tensor:
     """
     visual = clip.visual
     seen = resize_square(images, visual.image_size[0], mode="bilinear", antialias=False)
-    image_tokens = _embed_patches(visual, normalize_image(seen))
+    image_tokens = embed_patches(visual, normalize_image(seen))
     count = allowed.shape[1]
     # Rows: mask tokens, then class token and patches. Columns: class token and patches only.
     tokens = torch.cat([image_tokens[:, :1].expand(-1, count, -1), image_tokens], dim=1)
