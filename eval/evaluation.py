@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.contingency import FrameTable, Segments, count_positions, positions
+from eval.contingency import FrameTable, Runs, Segments, count_runs, positions
 from eval.panoptic_quality import Quality, ShortVideos, VideoPanopticQuality
 from eval.segmentation_tracking_quality import SegmentationTrackingQuality
 from eval.tracking_quality import ObjectTracking
@@ -123,15 +123,18 @@ class Evaluation:
     def add(self, gt: LabelledMap, pred: LabelledMap) -> None:
         """Takes the next frame of the video; ValueError where a map and its list contradict each other."""
         pred = _without_unknown(pred)
-        rows = positions(gt.id_map, gt.segments, "ground truth")
-        columns = positions(pred.id_map, pred.segments, "prediction")
-        table = count_positions(rows, gt.segments, columns, pred.segments)
+        runs = Runs.of(gt.id_map, pred.id_map)
+        rows = positions(runs.gt, gt.segments, "ground truth")
+        columns = positions(runs.pred, pred.segments, "prediction")
+        table = count_runs(rows, gt.segments, columns, pred.segments, runs.lengths)
         for metric in self._metrics():
             metric.add(table)
         void = np.array([len(self._is_thing)])
         self.consistency.add(
-            np.concatenate([void, gt.segments.categories]).astype(np.int32)[rows],
-            np.concatenate([void, pred.segments.categories]).astype(np.int32)[columns],
+            runs.spread(np.concatenate([void, gt.segments.categories]).astype(np.uint16)[rows]).reshape(runs.shape),
+            runs.spread(np.concatenate([void, pred.segments.categories]).astype(np.uint16)[columns]).reshape(
+                runs.shape
+            ),
         )
         self.frames += 1
 

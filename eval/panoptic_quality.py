@@ -12,8 +12,7 @@ Source: Kirillov et al., Panoptic Segmentation (CVPR 2019), section 4; Kim et al
   over all windows of all videos, and the means are over categories with TP + FP + FN > 0.
 """
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,6 +57,14 @@ class QualityCounts:
         self.fn += other.fn
         return self
 
+    def add(self, events: "Events") -> None:
+        """Counts events."""
+        size = len(self.tp)
+        self.iou += np.bincount(events.matched_category, weights=events.iou, minlength=size)
+        self.tp += np.bincount(events.matched_category, minlength=size)
+        self.fp += np.bincount(events.false_category, minlength=size)
+        self.fn += np.bincount(events.missed_category, minlength=size)
+
     @property
     def seen(self) -> NDArray[np.bool_]:
         """bool `[C]`: categories that take part in the means."""
@@ -81,83 +88,176 @@ class QualityCounts:
         return Quality(pq, sq, rq, count)
 
 
+_BATCH = 32
+"""Frames that are counted together: enough to make NumPy's cost per call small, few enough to keep memory small."""
+
+
 class VideoPanopticQuality:
     """Counts PQ's events over all windows of `window` frames; with a window of 1 it is PQ of images."""
 
-    def __init__(self, categories: int, window: int, short_videos: ShortVideos = "skip") -> None:
+    def __init__(
+        self, categories: int, window: int, short_videos: ShortVideos = "skip", *, void_excuses: bool = True
+    ) -> None:
+        """`void_excuses`: False where pixels without a label are background, which nothing may cover."""
         if window < 1:
             raise ValueError(f"a window has at least 1 frame, got {window}")
         self.counts = QualityCounts.zeros(categories)
         self.window = window
         self._short_videos = short_videos
-        self._frames: deque[FrameTable] = deque(maxlen=window)
+        self._void_excuses = void_excuses
+        self._frames: list[FrameTable] = []
         self._length = 0
 
     def add(self, table: FrameTable) -> None:
         """Takes the next frame of the video."""
         self._frames.append(table)
         self._length += 1
-        if len(self._frames) == self.window:
-            count_window(self._frames, self.counts)
+        if len(self._frames) == self.window - 1 + _BATCH:
+            self.counts.add(find_events(self._frames, self.window, void_excuses=self._void_excuses))
+            del self._frames[: len(self._frames) - self.window + 1]
 
     def end_video(self) -> None:
         """Ends the video; the next frame begins another."""
-        if 0 < self._length < self.window and self._short_videos == "clip":
-            count_window(self._frames, self.counts)
+        window = self.window
+        if self._short_videos == "clip":
+            window = min(window, self._length)
+        if window and len(self._frames) >= window:
+            self.counts.add(find_events(self._frames, window, void_excuses=self._void_excuses))
         self._frames.clear()
         self._length = 0
 
+    def __iadd__(self, other: "VideoPanopticQuality") -> "VideoPanopticQuality":
+        self.counts += other.counts
+        return self
 
-def count_window(tables: Iterable[FrameTable], counts: QualityCounts) -> None:
-    """Adds the events of one window to `counts`."""
-    tables = list(tables)
-    gt_ids, gt_categories, crowd, gt_areas, gt_order = _tubes([(t.gt, t.gt_areas) for t in tables])
-    pred_ids, pred_categories, _, pred_areas, _ = _tubes([(t.pred, t.pred_areas) for t in tables])
-    # Pairs in terms of tubes; -1 stays void.
-    rows = np.concatenate([_to_tubes(t.pair_gt, t.gt, gt_ids) for t in tables])
-    columns = np.concatenate([_to_tubes(t.pair_pred, t.pred, pred_ids) for t in tables])
-    width = len(pred_ids) + 1
-    keys, inverse = np.unique((rows + 1) * width + columns + 1, return_inverse=True)
-    pixels = np.bincount(inverse, weights=np.concatenate([t.pair_pixels for t in tables])).astype(np.int64)
-    rows, columns = keys // width - 1, keys % width - 1
-    predicted = columns >= 0
-    void = np.zeros(len(pred_ids), dtype=np.int64)
-    in_void = predicted & (rows < 0)
-    void[columns[in_void]] = pixels[in_void]
 
-    possible = np.flatnonzero(predicted & (rows >= 0))
-    g, p, shared = rows[possible], columns[possible], pixels[possible]
-    union = gt_areas[g] + pred_areas[p] - shared - void[p]
-    match = ~crowd[g] & (gt_categories[g] == pred_categories[p]) & (2 * shared > union)
-    size = len(counts.tp)
-    matched_gt, matched_pred = np.zeros(len(gt_ids), dtype=bool), np.zeros(len(pred_ids), dtype=bool)
-    matched_gt[g[match]] = True
-    matched_pred[p[match]] = True
-    counts.iou += np.bincount(gt_categories[g[match]], weights=shared[match] / union[match], minlength=size)
-    counts.tp += np.bincount(gt_categories[g[match]], minlength=size)
-    counts.fn += np.bincount(gt_categories[~matched_gt & ~crowd], minlength=size)
+@dataclass(frozen=True, slots=True, eq=False)
+class Events:
+    """What PQ counts, one by one: the matches, the ground-truth tubes missed, the predicted tubes too many.
 
+    The tubes are those of `find_events`'s frames; int64 arrays unless said otherwise.
+    """
+
+    iou: NDArray[np.float64]
+    """float64 `[TP]`."""
+    matched_category: Ints
+    matched_window: Ints
+    """Number of the window of every match; windows are in order of their first frame."""
+    matched_gt: Ints
+    """Id of the ground-truth tube of every match."""
+    matched_gt_area: Ints
+    matched_pred: Ints
+    matched_pred_area: Ints
+    missed_category: Ints
+    missed_window: Ints
+    missed_gt: Ints
+    missed_area: Ints
+    false_category: Ints
+    false_window: Ints
+    false_pred: Ints
+    false_area: Ints
+
+
+def find_events(tables: Sequence[FrameTable], window: int, *, void_excuses: bool = True) -> Events:
+    """The events of all windows of successive frames; there are `len(tables) - window + 1` of them."""
+    gt = _Tubes([(t.gt, t.gt_areas) for t in tables], window)
+    pred = _Tubes([(t.pred, t.pred_areas) for t in tables], window)
+    # Pairs of tubes by frame; index -1 stays void.
+    rows = np.concatenate([gt.to_tubes(t.pair_gt, f) for f, t in enumerate(tables)])
+    columns = np.concatenate([pred.to_tubes(t.pair_pred, f) for f, t in enumerate(tables)])
+    pixels = np.concatenate([t.pair_pixels for t in tables])
+    frames = np.repeat(np.arange(len(tables)), [len(t.pair_pixels) for t in tables])
+
+    void = np.zeros((len(tables), len(pred.ids)), dtype=np.int64)
+    if void_excuses:
+        in_void = (rows < 0) & (columns >= 0)
+        void[frames[in_void], columns[in_void]] = pixels[in_void]
+    void = _window_sums(void, window)
+
+    inside = (rows >= 0) & (columns >= 0)
+    keys, inverse = np.unique(rows[inside] * max(1, len(pred.ids)) + columns[inside], return_inverse=True)
+    by_frame = np.zeros((len(tables), len(keys)), dtype=np.int64)
+    by_frame[frames[inside], inverse] = pixels[inside]
+    shared_of = _window_sums(by_frame, window)
+    w, pair = np.nonzero(shared_of)
+    shared = shared_of[w, pair]
+    g, p = keys[pair] // max(1, len(pred.ids)), keys[pair] % max(1, len(pred.ids))
+
+    union = gt.areas[w, g] + pred.areas[w, p] - shared - void[w, p]
+    match = ~gt.crowd[w, g] & (gt.categories[w, g] == pred.categories[w, p]) & (2 * shared > union)
+    missed, false = (gt.areas > 0) & ~gt.crowd, pred.areas > 0
+    missed[w[match], g[match]] = False
+    false[w[match], p[match]] = False
     excused = void
-    if crowd.any():
-        last_crowd = {int(gt_categories[i]): int(i) for i in gt_order if crowd[i]}
-        of_category = np.array([last_crowd.get(int(category), -2) for category in pred_categories], dtype=np.int64)
-        in_crowd = of_category[p] == g
+    if gt.crowd.any():
+        last = gt.last_crowds()
+        in_crowd = last[w, g] & (gt.categories[w, g] == pred.categories[w, p])
         excused = void.copy()
-        excused[p[in_crowd]] += shared[in_crowd]
-    counts.fp += np.bincount(pred_categories[~matched_pred & (2 * excused <= pred_areas)], minlength=size)
+        np.add.at(excused, (w[in_crowd], p[in_crowd]), shared[in_crowd])
+    false &= 2 * excused <= pred.areas
+
+    missed_at, false_at, w, g, p = np.nonzero(missed), np.nonzero(false), w[match], g[match], p[match]
+    return Events(
+        iou=shared[match] / union[match],
+        matched_category=gt.categories[w, g],
+        matched_window=w,
+        matched_gt=gt.ids[g],
+        matched_gt_area=gt.areas[w, g],
+        matched_pred=pred.ids[p],
+        matched_pred_area=pred.areas[w, p],
+        missed_category=gt.categories[missed_at],
+        missed_window=missed_at[0],
+        missed_gt=gt.ids[missed_at[1]],
+        missed_area=gt.areas[missed_at],
+        false_category=pred.categories[false_at],
+        false_window=false_at[0],
+        false_pred=pred.ids[false_at[1]],
+        false_area=pred.areas[false_at],
+    )
 
 
-def _tubes(sides: list[tuple[Segments, Ints]]) -> tuple[Ints, Ints, NDArray[np.bool_], Ints, Ints]:
-    """Ids in ascending order with category, crowd flag and area of their tubes, and the order of first appearance."""
-    ids = np.concatenate([segments.ids for segments, _ in sides])
-    distinct, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
-    areas = np.bincount(inverse, weights=np.concatenate([areas for _, areas in sides]), minlength=len(distinct))
-    categories = np.concatenate([segments.categories for segments, _ in sides])[first]
-    crowd = np.concatenate([segments.crowd for segments, _ in sides])[first]
-    return distinct, categories, crowd, areas.astype(np.int64), np.argsort(first)
+class _Tubes:
+    """The tubes of one side in every window of successive frames; `[W, N]` arrays by window and tube."""
+
+    def __init__(self, sides: list[tuple[Segments, Ints]], window: int) -> None:
+        frames, sizes = len(sides), [len(segments) for segments, _ in sides]
+        self.ids, tubes = np.unique(np.concatenate([s.ids for s, _ in sides]), return_inverse=True)
+        self._tubes = np.split(tubes, np.cumsum(sizes)[:-1])
+        at = np.repeat(np.arange(frames), sizes), tubes
+        shape = frames, len(self.ids)
+        areas, categories, crowd = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
+        areas[at] = np.concatenate([a for _, a in sides])
+        categories[at] = np.concatenate([s.categories for s, _ in sides])
+        crowd[at] = np.concatenate([s.crowd for s, _ in sides])
+        listed = np.zeros(shape, np.int64)
+        listed[at] = np.concatenate([np.arange(n) for n in sizes])
+        # From every frame on, the first one in which the tube appears: what it is there, it is in the whole window.
+        appears = np.where(areas > 0, np.arange(frames)[:, None], frames - 1)
+        first = np.minimum.accumulate(appears[::-1], axis=0)[::-1][: frames - window + 1]
+        column = np.arange(len(self.ids))[None, :]
+        self.areas = _window_sums(areas, window)
+        """int64: pixels, 0 where the tube is not in the window."""
+        self.categories = categories[first, column]
+        self.crowd = crowd[first, column] & (self.areas > 0)
+        self._order = first * (max(sizes, default=0) + 1) + listed[first, column]
+
+    def to_tubes(self, pairs: Ints, frame: int) -> Ints:
+        """From indices into the list of a frame to indices of tubes; -1 stays."""
+        return np.append(self._tubes[frame], -1)[pairs]
+
+    def last_crowds(self) -> NDArray[np.bool_]:
+        """bool: crowds that are the last listed one of their category in their window."""
+        w, tube = np.nonzero(self.crowd)
+        category, order = self.categories[w, tube], self._order[w, tube]
+        latest = np.full((len(self.crowd), int(category.max()) + 1), -1, dtype=np.int64)
+        np.maximum.at(latest, (w, category), order)
+        last = np.zeros_like(self.crowd)
+        last[w, tube] = order == latest[w, category]
+        return last
 
 
-def _to_tubes(pairs: Ints, segments: Segments, tube_ids: Ints) -> Ints:
-    if not len(segments):
-        return pairs
-    return np.where(pairs < 0, -1, np.searchsorted(tube_ids, segments.ids)[pairs])
+def _window_sums(by_frame: Ints, window: int) -> Ints:
+    """int64 `[T - window + 1, N]` from `[T, N]`."""
+    total = np.zeros((len(by_frame) + 1, by_frame.shape[1]), dtype=np.int64)
+    np.cumsum(by_frame, axis=0, out=total[1:])
+    return np.asarray(total[window:] - total[:-window])

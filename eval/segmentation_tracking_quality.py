@@ -11,7 +11,7 @@ of its evaluator (deeplab2):
 - STQ = √(AQ · SQ).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -19,12 +19,18 @@ from numpy.typing import NDArray
 
 from eval.contingency import FrameTable, Ints
 
+Floats = NDArray[np.float64]
+
 Encoding = Literal["native", "vipseg"]
 """What makes a crowd: `native` the crowd flag; `vipseg` being the first id listed in its video, which VIPSeg's script
 numbers 0, deeplab2's number for crowds (the flag itself is not read)."""
 
-Tube = tuple[int, int]
-"""Category and id."""
+LENGTHS = {"short": 8, "medium": 32}
+"""Ground-truth tracks of up to so many frames; longer ones are `long`. A third of a second and more than a second at
+the frame rates of the data sets."""
+
+_BATCH = 32
+"""Frames between two times of summing up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +42,43 @@ class TrackingQuality:
     sq: float
 
 
-@dataclass(slots=True, eq=False)
-class _VideoCounts:
-    gt: dict[Tube, int] = field(default_factory=dict)
-    pred: dict[Tube, int] = field(default_factory=dict)
-    shared: dict[tuple[Tube, Tube], int] = field(default_factory=dict)
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoSums:
+    """What one video adds to STQ; those of videos add up."""
 
-    def association(self) -> tuple[float, int]:
-        """Sum over the ground-truth tubes, and how many there are."""
-        total = 0.0
-        for (gt, pred), pixels in self.shared.items():
-            total += pixels / self.gt[gt] * (pixels / (self.gt[gt] + self.pred[pred] - pixels))
-        return total, len(self.gt)
+    association: Floats
+    """float64 `[2, 1 + L]`: sum over the ground-truth tubes and how many there are; all, then by `LENGTHS`."""
+    overlap: Ints
+    """int64 `[3, C + 1]`: pixels by category (the last is void) with ground truth: right, true, predicted."""
+
+
+class _TubePairs:
+    """Pixels by pair of tubes, summed up as frames come: memory grows with the tubes, not with the frames."""
+
+    def __init__(self) -> None:
+        self._gt: list[Ints] = [np.zeros(0, np.int64)]
+        self._pred: list[Ints] = [np.zeros(0, np.int64)]
+        self._pixels: list[Ints] = [np.zeros(0, np.int64)]
+
+    def add(self, gt: Ints, pred: Ints, pixels: Ints) -> None:
+        """Tubes as numbers, -1 for none; a pair of which both are -1 is passed over."""
+        kept = (gt >= 0) | (pred >= 0)
+        self._gt.append(gt[kept])
+        self._pred.append(pred[kept])
+        self._pixels.append(pixels[kept])
+        if len(self._gt) > _BATCH:
+            self.sums()
+
+    def sums(self) -> tuple[Ints, Ints, Ints]:
+        """Ground-truth tube, predicted tube and their pixels, every pair once."""
+        gt, pred = np.concatenate(self._gt), np.concatenate(self._pred)
+        gts, gt_at = np.unique(gt, return_inverse=True)
+        preds, pred_at = np.unique(pred, return_inverse=True)
+        keys, inverse = np.unique(gt_at * max(1, len(preds)) + pred_at, return_inverse=True)
+        pixels = np.bincount(inverse, weights=np.concatenate(self._pixels), minlength=len(keys)).astype(np.int64)
+        gt, pred = gts[keys // max(1, len(preds))], preds[keys % max(1, len(preds))]
+        self._gt, self._pred, self._pixels = [gt], [pred], [pixels]
+        return gt, pred, pixels
 
 
 class SegmentationTrackingQuality:
@@ -57,83 +88,129 @@ class SegmentationTrackingQuality:
         """`is_thing`: bool `[C]`."""
         self._is_thing = is_thing
         self._encoding = encoding
-        self._video = _VideoCounts()
-        self._first_id: int | None = None
+        self._begin()
         size = len(is_thing) + 1
-        self._confusion: Ints = np.zeros((size, size), dtype=np.int64)
         self.confusion: Ints = np.zeros((size, size), dtype=np.int64)
         """int64 `[C + 1, C + 1]`: pixels by ground-truth (row) and predicted category; the last is void."""
-        self.association = 0.0
-        self.tubes = 0
-        self.per_video: list[TrackingQuality] = []
+        self.association: Floats = np.zeros((2, 2 + len(LENGTHS)))
+        """As in `VideoSums`."""
+        self.videos: list[VideoSums] = []
+
+    def _begin(self) -> None:
+        self._pairs, self._overlaps = _TubePairs(), _TubePairs()
+        self._frames_of_tube: dict[int, int] = {}
+        self._first_id: int | None = None
 
     def add(self, table: FrameTable) -> None:
         """Takes the next frame of the video."""
         void = len(self._is_thing)
         gt_category = np.append(table.gt.categories, void)[table.pair_gt]
         pred_category = np.append(table.pred.categories, void)[table.pair_pred]
-        size = void + 1
-        counts = np.bincount(gt_category * size + pred_category, weights=table.pair_pixels, minlength=size * size)
-        self._confusion += counts.reshape(size, size).astype(np.int64)
+        self._overlaps.add(gt_category, pred_category, table.pair_pixels)
         if self._first_id is None and len(table.gt):
             self._first_id = int(table.gt.ids[0])
         thing = np.append(self._is_thing, False)
         crowd = table.gt.crowd if self._encoding == "native" else table.gt.ids == self._first_id
-        in_crowd = np.append(crowd, False)[table.pair_gt] & thing[gt_category]
-        gt_thing, pred_thing = thing[gt_category] & ~in_crowd, thing[pred_category] & ~in_crowd
-        video = self._video
-        for i in np.flatnonzero(gt_thing | pred_thing).tolist():
-            pixels = int(table.pair_pixels[i])
-            if gt_thing[i]:
-                gt = int(gt_category[i]), int(table.gt.ids[table.pair_gt[i]])
-                video.gt[gt] = video.gt.get(gt, 0) + pixels
-            if pred_thing[i]:
-                pred = int(pred_category[i]), int(table.pred.ids[table.pair_pred[i]])
-                video.pred[pred] = video.pred.get(pred, 0) + pixels
-            if gt_thing[i] and pred_thing[i]:
-                video.shared[gt, pred] = video.shared.get((gt, pred), 0) + pixels
+        gt_tube = np.where(thing[table.gt.categories] & ~crowd, table.gt.ids * void + table.gt.categories, -1)
+        pred_tube = np.where(thing[table.pred.categories], table.pred.ids * void + table.pred.categories, -1)
+        in_crowd = np.append(crowd & thing[table.gt.categories], False)[table.pair_gt]
+        self._pairs.add(
+            np.append(gt_tube, -1)[table.pair_gt],
+            np.where(in_crowd, -1, np.append(pred_tube, -1)[table.pair_pred]),
+            table.pair_pixels,
+        )
+        for tube in gt_tube[gt_tube >= 0].tolist():
+            self._frames_of_tube[tube] = self._frames_of_tube.get(tube, 0) + 1
 
     def end_video(self) -> None:
         """Ends the video; the next frame begins another."""
-        association, tubes = self._video.association()
-        self.per_video.append(_quality(association, tubes, self._confusion))
+        confusion = np.zeros_like(self.confusion)
+        gt, pred, pixels = self._overlaps.sums()
+        confusion[gt, pred] = pixels
+        association = self._association()
+        self.videos.append(VideoSums(association, overlap(confusion)))
         self.association += association
-        self.tubes += tubes
-        self.confusion += self._confusion
-        self._confusion = np.zeros_like(self.confusion)
-        self._video, self._first_id = _VideoCounts(), None
+        self.confusion += confusion
+        self._begin()
+
+    def _association(self) -> Floats:
+        gt, pred, pixels = self._pairs.sums()
+        gts, g = np.unique(gt, return_inverse=True)
+        preds, p = np.unique(pred, return_inverse=True)
+        gt_pixels = np.bincount(g, weights=pixels, minlength=len(gts))
+        pred_pixels = np.bincount(p, weights=pixels, minlength=len(preds))
+        both = (gt >= 0) & (pred >= 0)
+        g, p, shared = g[both], p[both], pixels[both]
+        quality = shared / gt_pixels[g] * (shared / (gt_pixels[g] + pred_pixels[p] - shared))
+        of_tube = np.bincount(g, weights=quality, minlength=len(gts))[gts >= 0]
+        lengths = np.array([self._frames_of_tube[tube] for tube in gts[gts >= 0].tolist()], dtype=np.int64)
+        kind = np.searchsorted(list(LENGTHS.values()), lengths)
+        sums = np.zeros_like(self.association)
+        sums[:, 0] = of_tube.sum(), len(of_tube)
+        sums[0, 1:] = np.bincount(kind, weights=of_tube, minlength=1 + len(LENGTHS))
+        sums[1, 1:] = np.bincount(kind, minlength=1 + len(LENGTHS))
+        return sums
 
     def __iadd__(self, other: "SegmentationTrackingQuality") -> "SegmentationTrackingQuality":
         self.association += other.association
-        self.tubes += other.tubes
         self.confusion += other.confusion
-        self.per_video += other.per_video
+        self.videos += other.videos
         return self
+
+    @property
+    def per_video(self) -> list[TrackingQuality]:
+        """Of every ended video."""
+        return [_quality(video.association, video.overlap) for video in self.videos]
 
     def result(self) -> TrackingQuality:
         """Over all ended videos."""
-        return _quality(self.association, self.tubes, self.confusion)
+        return _quality(self.association, overlap(self.confusion))
 
-    def category_iou(self) -> NDArray[np.float64]:
+    def association_by_length(self) -> dict[str, float]:
+        """AQ of ground-truth tracks by their length; NaN where there is none."""
+        sums, numbers = self.association[:, 1:]
+        values = np.divide(sums, numbers, out=np.full(len(sums), np.nan), where=numbers > 0)
+        return dict(zip([*LENGTHS, "long"], values.tolist(), strict=True))
+
+    def category_iou(self) -> Floats:
         """float64 `[C]`: IoU of each category over the pixels with ground truth, NaN where neither side has it."""
-        return _ious(self.confusion)[:-1]
+        return intersection_over_union(overlap(self.confusion))[:-1]
 
-    def mean_iou(self) -> float:
-        """mIoU as commonly defined: the mean of `category_iou`; other than SQ, void is never a category."""
-        ious = self.category_iou()
+    def mean_iou(self, among: NDArray[np.bool_] | None = None) -> float:
+        """mIoU as commonly defined: the mean of `category_iou`; other than SQ, void is never a category.
+
+        `among`: bool `[C]`, only these categories.
+        """
+        ious = self.category_iou() if among is None else self.category_iou()[among]
         return float(np.nanmean(ious)) if np.isfinite(ious).any() else float("nan")
 
 
-def _ious(confusion: Ints) -> NDArray[np.float64]:
+def overlap(confusion: Ints) -> Ints:
+    """int64 `[3, C + 1]`: right, true and predicted pixels by category, over the pixels with ground truth."""
     labelled = confusion.copy()
     labelled[-1] = 0
-    hits = labelled.diagonal()
-    union = labelled.sum(axis=0) + labelled.sum(axis=1) - hits
-    return np.asarray(np.divide(hits, union, out=np.full(len(union), np.nan), where=union > 0))
+    return np.stack([labelled.diagonal(), labelled.sum(axis=1), labelled.sum(axis=0)])
 
 
-def _quality(association: float, tubes: int, confusion: Ints) -> TrackingQuality:
-    ious = _ious(confusion)
-    sq = float(np.nanmean(ious)) if np.isfinite(ious).any() else float("nan")
-    aq = association / tubes if tubes else 0.0
-    return TrackingQuality(stq=float(np.sqrt(aq * sq)), aq=aq, sq=sq)
+def intersection_over_union(overlaps: NDArray[np.number]) -> Floats:
+    """float64 `[..., C]` from `[..., 3, C]`: right / (true + predicted - right), NaN where neither side has any."""
+    right, true, predicted = overlaps[..., 0, :], overlaps[..., 1, :], overlaps[..., 2, :]
+    union = true + predicted - right
+    return np.asarray(np.divide(right, union, out=np.full(union.shape, np.nan), where=union > 0))
+
+
+def stq_parts(association: Floats, overlaps: NDArray[np.number]) -> tuple[Floats, Floats, Floats]:
+    """STQ, AQ and SQ, float64 `[...]` each, from sums `[..., 2]` (see `VideoSums`) and `[..., 3, C + 1]`."""
+    ious = intersection_over_union(overlaps)
+    seen = np.isfinite(ious)
+    number = seen.sum(axis=-1)
+    total = np.where(seen, ious, 0.0).sum(axis=-1)
+    sq = np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
+    tubes = association[..., 1]
+    aq = np.divide(association[..., 0], tubes, out=np.zeros(tubes.shape), where=tubes > 0)
+    return np.sqrt(aq * sq), aq, sq
+
+
+def _quality(association: Floats, overlaps: Ints) -> TrackingQuality:
+    stq, aq, sq = stq_parts(association[:, 0], overlaps)
+    return TrackingQuality(stq=float(stq), aq=float(aq), sq=float(sq))
