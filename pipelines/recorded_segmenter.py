@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +137,7 @@ class RecordedSegmenter:
             "model": self._segments.path.name,
             "version": "1",
             "format": self._segments.format,
-            "checksum": sha256(self._segments.path.read_bytes()).hexdigest(),
+            "checksum": self._segments.checksum(self._video),
             "embeddings": "colours" if self._has_pictures else "none",
         }
 

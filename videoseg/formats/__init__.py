@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from videoseg.errors import InputError
+from videoseg.formats.json_file import forget_json
 
 if TYPE_CHECKING:
     from videoseg.formats.recorded import RecordedSegments
     from videoseg.store.reader import Run
 
-_MODULES = ("vipseg", "coco_panoptic")
+_MODULES = ("vipseg", "coco_panoptic", "run_folder")
 
 
 class Format(Protocol):
@@ -37,22 +38,46 @@ def formats() -> dict[str, Format]:
     return {module.NAME: module for module in modules}
 
 
-def read_segments(path: str | Path) -> "RecordedSegments":
+def read_segments(path: str | Path, format: str | None = None) -> "RecordedSegments":
     """Reads per-frame segments of any format we know.
 
+    Args:
+        path: the folder, or the file where the format has one for all.
+        format: name of the format; None means that it is recognised.
+
     Raises:
-        InputError: nothing there, of no format we know, or damaged.
+        InputError: nothing there, of no format we know or of several, or damaged.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"There is no {path}. Name a folder of per-frame segments, or its JSON file.")
-    for known in formats().values():
-        if known.sniff(path):
-            return known.read(path)
-    raise InputError(
-        f"{path} is no per-frame segments that videoseg knows ({', '.join(formats())}). "
-        "It needs a JSON file with `annotations` beside a folder of PNGs."
-    )
+    try:
+        if format is not None:
+            return find_format(format).read(path)
+        found = recognise(path)
+        if len(found) > 1:
+            raise InputError(f"{path} can be read as {' or as '.join(found)}. Say which format it is.")
+        if not found:
+            raise InputError(
+                f"{path} is no per-frame segments that videoseg knows ({', '.join(formats())}). "
+                "docs/formats.md says which files each of them needs."
+            )
+        return find_format(found[0]).read(path)
+    finally:
+        forget_json()
+
+
+def recognise(path: str | Path) -> list[str]:
+    """Names of the formats that `path` is of; more than one where its layout and content leave it open."""
+    return [name for name, known in formats().items() if known.sniff(Path(path))]
+
+
+def find_format(name: str) -> Format:
+    """The format of that name; InputError, which lists them, where there is none."""
+    known = formats()
+    if name not in known:
+        raise InputError(f"There is no format {name!r}. There are: {', '.join(known)}.")
+    return known[name]
 
 
 def export_run(run: "Run", name: str, folder: str | Path | None = None) -> Path:
@@ -61,10 +86,8 @@ def export_run(run: "Run", name: str, folder: str | Path | None = None) -> Path:
     Raises:
         InputError: an unknown format, or a folder that is not empty.
     """
-    known = formats()
-    if name not in known:
-        raise InputError(f"There is no format {name!r}. There are: {', '.join(known)}.")
+    known = find_format(name)
     target = Path(folder) if folder is not None else Path(run.path(f"exports/{name}"))
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"The folder {target} for the export is not empty. Name another, or empty it.")
-    return known[name].export(run, target)
+    return known.export(run, target)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from videoseg.errors import InputError
+from videoseg.formats.json_file import find_json, only_json
 from videoseg.formats.panoptic_png import (
     Categories,
     Times,
@@ -50,7 +51,7 @@ DEFAULT_RATE = Fraction(25)
 
 def sniff(path: Path) -> bool:
     """Whether `path` is a COCO panoptic JSON or a folder with one."""
-    return bool(_candidates(path))
+    return bool(find_json(path, _fits))
 
 
 def read(path: Path, rate: Fraction = DEFAULT_RATE) -> RecordedSegments:
@@ -63,13 +64,7 @@ def read(path: Path, rate: Fraction = DEFAULT_RATE) -> RecordedSegments:
     Raises:
         InputError: none or several such files, or one with wrong fields.
     """
-    found = _candidates(path)
-    if not found:
-        raise InputError(f"{path} holds no COCO panoptic JSON (`annotations` with `segments_info` each).")
-    if len(found) > 1:
-        names = ", ".join(file.name for file, _ in found)
-        raise InputError(f"{path} holds several COCO panoptic files: {names}. Name one of them.")
-    file, data = found[0]
+    file, data = only_json(path, _fits, what="COCO panoptic", needs="`annotations` with `segments_info` each")
     categories = _categories(data, file)
     listed = data.get("images")
     images: dict[Any, dict[str, Any]] = {
@@ -150,22 +145,13 @@ def write(folder: Path, vocabulary: Vocabulary, frames: Iterable[PanopticFrame])
     return folder
 
 
-def _candidates(path: Path) -> list[tuple[Path, dict[str, Any]]]:
-    files = sorted(path.glob("*.json")) if path.is_dir() else [path] if path.suffix == ".json" else []
-    found = []
-    for file in files:
-        try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        annotations = data.get("annotations") if isinstance(data, dict) else None
-        if (
-            isinstance(annotations, list)
-            and annotations
-            and all(isinstance(image, dict) and "segments_info" in image for image in annotations)
-        ):
-            found.append((file, data))
-    return found
+def _fits(data: dict[str, Any]) -> bool:
+    annotations = data.get("annotations")
+    return (
+        isinstance(annotations, list)
+        and bool(annotations)
+        and all(isinstance(image, dict) and "segments_info" in image for image in annotations)
+    )
 
 
 def _png_folder(file: Path, annotations: list[dict[str, Any]]) -> Path:

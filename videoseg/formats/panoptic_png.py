@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videoseg.errors import InputError
-from videoseg.panoptic import MAX_SEGMENTS, PanopticFrame, Segment, measure_segments
+from videoseg.panoptic import MAX_SEGMENTS, VOID, PanopticFrame, Segment, measure_segments
 from videoseg.vocabulary import Category, Colour, Vocabulary, spread_colour
 
 MAX_ID = 256**3 - 1
@@ -224,11 +224,80 @@ def segments_info(frame: PanopticFrame, ids: Mapping[int, int]) -> list[dict[str
                 segment.box[2] - segment.box[0],
                 segment.box[3] - segment.box[1],
             ],
-            "iscrowd": 0,
+            "iscrowd": int(segment.crowd),
             "score": segment.score,
         }
         for segment in frame.segments
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a file says an id of a PNG is."""
+
+    category: int
+    """Index into the vocabulary."""
+    is_thing: bool
+    track: int | None = None
+    score: float = 1.0
+    crowd: bool = False
+    """Instances not told apart, or a region to pass over; see `Segment.crowd`."""
+
+
+def frame_of_ids(
+    ids: NDArray[Any], meanings: Mapping[int, Meaning], *, stream: str, times: Times, png: Path
+) -> PanopticFrame:
+    """A frame from a map of a file's own ids.
+
+    Segment ids become 1, 2, … in ascending order of the file's ids; area and box are measured.
+
+    Args:
+        ids: unsigned `[H, W]`.
+        meanings: id -> what it is, for every id of the map that is a segment; the others become void.
+        png: the file, for messages.
+
+    Raises:
+        InputError: more segments than a frame holds.
+    """
+    present, lengths, number_of_run = _runs(ids)
+    kept = [(number, meanings[number]) for number in present.tolist() if number in meanings]
+    if len(kept) > MAX_SEGMENTS:
+        raise InputError(f"{png} has {len(kept)} segments in one frame; a frame holds up to {MAX_SEGMENTS}.")
+    local = {number: i + 1 for i, (number, _) in enumerate(kept)}
+    table = np.array([local.get(number, VOID) for number in present.tolist()], dtype=np.uint16)
+    id_map = np.repeat(table[number_of_run], lengths).reshape(ids.shape)
+    measures = measure_segments(id_map)
+    segments = []
+    for i, (_, meaning) in enumerate(kept, start=1):
+        area, box = measures[i]
+        segments.append(
+            Segment(
+                id=i,
+                category=meaning.category,
+                is_thing=meaning.is_thing,
+                score=meaning.score,
+                area=area,
+                box=box,
+                track=meaning.track,
+                crowd=meaning.crowd,
+            )
+        )
+    return PanopticFrame(
+        stream=stream,
+        epoch=times.epoch,
+        index=times.index,
+        pts=times.pts,
+        time_base=times.time_base,
+        time=times.time,
+        id_map=id_map,
+        segments=tuple(segments),
+    )
+
+
+def distinct_ids(ids: NDArray[Any]) -> list[int]:
+    """The ids of a map `[H, W]`, ascending; quicker than `np.unique`, as ids come in runs."""
+    found: list[int] = _runs(ids)[0].tolist()
+    return found
 
 
 def panoptic_frame(
@@ -244,8 +313,7 @@ def panoptic_frame(
 ) -> PanopticFrame:
     """A frame from its PNG and its `segments_info`.
 
-    Segment ids become 1, 2, … in the order of the ids in the PNG. Crowds (`iscrowd` 1: instances not told apart)
-    become void. `area` and `bbox` are measured, not read; `score` is 1 where it is missing.
+    `iscrowd` becomes `Segment.crowd`. `area` and `bbox` are measured, not read; `score` is 1 where it is missing.
 
     Args:
         tracked: whether ids in the PNG are track ids.
@@ -255,9 +323,27 @@ def panoptic_frame(
     Raises:
         InputError: list and PNG contradict each other, or a field is missing or wrong.
     """
+    meanings = _meanings(listed, categories, tracked, where)
+    ids = read_png(png, list(meanings))
+    if size is not None and ids.shape != size:
+        raise InputError(
+            f"The PNG {png} is {ids.shape[1]}×{ids.shape[0]} pixels, the JSON says {size[1]}×{size[0]} (at {where})."
+        )
+    present = distinct_ids(ids)
+    unlisted = [number for number in present if number != VOID and number not in meanings]
+    if unlisted:
+        raise InputError(f"The PNG {png} has pixels of id {some(unlisted)}, which {where} does not list.")
+    empty = sorted(set(meanings) - set(present))
+    if empty:
+        raise InputError(f"{where} lists id {some(empty)}, which no pixel of {png} has. Take it out of the list.")
+    return frame_of_ids(ids, meanings, stream=stream, times=times, png=png)
+
+
+def _meanings(listed: object, categories: Categories, tracked: bool, where: str) -> dict[int, Meaning]:
+    """Reads a `segments_info` list; `where` is its file and field."""
     if not isinstance(listed, list):
         raise InputError(f"{where} must be a list of segments.")
-    entries: dict[int, tuple[str, dict[str, Any]]] = {}
+    meanings: dict[int, Meaning] = {}
     for i, entry in enumerate(listed):
         place = f"{where}[{i}]"
         if not isinstance(entry, dict):
@@ -265,31 +351,8 @@ def panoptic_frame(
         number = _integer(entry, "id", place)
         if not 1 <= number <= MAX_ID:
             raise InputError(f"{place}.id must be in 1..{MAX_ID}, found {number}.")
-        if number in entries:
+        if number in meanings:
             raise InputError(f"{place}.id {number} stands twice in the list.")
-        entries[number] = (place, entry)
-    ids = read_png(png, list(entries))
-    if size is not None and ids.shape != size:
-        raise InputError(
-            f"The PNG {png} is {ids.shape[1]}×{ids.shape[0]} pixels, the JSON says {size[1]}×{size[0]} (at {where})."
-        )
-    present, inverse = np.unique(ids, return_inverse=True)
-    unlisted = [int(number) for number in present if number != 0 and int(number) not in entries]
-    if unlisted:
-        raise InputError(f"The PNG {png} has pixels of id {_some(unlisted)}, which {where} does not list.")
-    empty = sorted(set(entries) - set(present.tolist()))
-    if empty:
-        raise InputError(f"{where} lists id {_some(empty)}, which no pixel of {png} has. Take it out of the list.")
-    kept = [int(number) for number in present if number != 0 and not entries[int(number)][1].get("iscrowd")]
-    if len(kept) > MAX_SEGMENTS:
-        raise InputError(f"The PNG {png} has {len(kept)} segments; a frame holds up to {MAX_SEGMENTS}.")
-    local = {number: i + 1 for i, number in enumerate(kept)}
-    table = np.array([local.get(int(number), 0) for number in present], dtype=np.uint16)
-    id_map = table[inverse].reshape(ids.shape)
-    measures = measure_segments(id_map)
-    segments = []
-    for number, i in local.items():
-        place, entry = entries[number]
         category = _integer(entry, "category_id", place)
         if category not in categories.index:
             raise InputError(f"{place}.category_id {category} is not among the `categories` of the file.")
@@ -297,28 +360,16 @@ def panoptic_frame(
         score = entry.get("score", 1.0)
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
             raise InputError(f"{place}.score must be a number in 0..1, found {score!r}.")
-        area, box = measures[i]
-        segments.append(
-            Segment(
-                id=i,
-                category=index,
-                is_thing=bool(entry.get("isthing", categories.vocabulary[index].is_thing)),
-                score=float(score),
-                area=area,
-                box=box,
-                track=number if tracked else None,
-            )
+        if entry.get("iscrowd", 0) not in (0, 1):
+            raise InputError(f"{place}.iscrowd must be 0 or 1, found {entry['iscrowd']!r}.")
+        meanings[number] = Meaning(
+            category=index,
+            is_thing=bool(entry.get("isthing", categories.vocabulary[index].is_thing)),
+            track=number if tracked else None,
+            score=float(score),
+            crowd=bool(entry.get("iscrowd", 0)),
         )
-    return PanopticFrame(
-        stream=stream,
-        epoch=times.epoch,
-        index=times.index,
-        pts=times.pts,
-        time_base=times.time_base,
-        time=times.time,
-        id_map=id_map,
-        segments=tuple(segments),
-    )
+    return meanings
 
 
 def inside(root: Path, name: object, where: str) -> Path:
@@ -330,6 +381,14 @@ def inside(root: Path, name: object, where: str) -> Path:
         raise InputError(f"{where}.file_name {name!r} leads out of the folder {root}.")
     # COCO names the JPEG in some files and the PNG in others.
     return (root / path).with_suffix(".png")
+
+
+def _runs(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
+    """Distinct ids (ascending), and of every run of equal pixels its length and which distinct id it is."""
+    flat = ids.ravel()
+    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
+    present, number_of_run = np.unique(flat[starts], return_inverse=True)
+    return present, np.diff(starts, append=flat.size), number_of_run.reshape(-1)
 
 
 def _colour_ids(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
@@ -350,6 +409,7 @@ def _colour(value: object) -> Colour | None:
     return None
 
 
-def _some(numbers: Sequence[int]) -> str:
+def some(numbers: Sequence[int]) -> str:
+    """The first few of many numbers, for messages."""
     shown = ", ".join(str(number) for number in numbers[:3])
     return f"{shown} and {len(numbers) - 3} more" if len(numbers) > 3 else shown

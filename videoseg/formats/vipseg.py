@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videoseg.errors import InputError
+from videoseg.formats.json_file import find_json, only_json
 from videoseg.formats.panoptic_png import (
     Categories,
     Times,
@@ -53,7 +54,7 @@ DEFAULT_RATE = Fraction(25)
 
 def sniff(path: Path) -> bool:
     """Whether `path` is a VIPSeg JSON or a folder with one."""
-    return bool(_candidates(path))
+    return bool(find_json(path, _fits))
 
 
 def read(path: Path, rate: Fraction = DEFAULT_RATE) -> RecordedSegments:
@@ -66,12 +67,7 @@ def read(path: Path, rate: Fraction = DEFAULT_RATE) -> RecordedSegments:
     Raises:
         InputError: none or several such files, or one with wrong fields.
     """
-    found = _candidates(path)
-    if not found:
-        raise InputError(f"{path} holds no VIPSeg JSON (`annotations` with a `video_id` each).")
-    if len(found) > 1:
-        raise InputError(f"{path} holds several VIPSeg files: {', '.join(p.name for p, _ in found)}. Name one of them.")
-    file, data = found[0]
+    file, data = only_json(path, _fits, what="VIPSeg", needs="`annotations` with a `video_id` each")
     categories = _categories(data, file)
     images = _images(data)
     recorded: dict[str, list[RecordedFrame]] = {}
@@ -178,22 +174,13 @@ def _write_frames(
         )
 
 
-def _candidates(path: Path) -> list[tuple[Path, dict[str, Any]]]:
-    files = sorted(path.glob("*.json")) if path.is_dir() else [path] if path.suffix == ".json" else []
-    found = []
-    for file in files:
-        try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        annotations = data.get("annotations") if isinstance(data, dict) else None
-        if (
-            isinstance(annotations, list)
-            and annotations
-            and all(isinstance(video, dict) and "video_id" in video and "annotations" in video for video in annotations)
-        ):
-            found.append((file, data))
-    return found
+def _fits(data: dict[str, Any]) -> bool:
+    annotations = data.get("annotations")
+    return (
+        isinstance(annotations, list)
+        and bool(annotations)
+        and all(isinstance(video, dict) and "video_id" in video and "annotations" in video for video in annotations)
+    )
 
 
 def _png_folder(file: Path, video: str, annotations: list[Any]) -> Path:
