@@ -41,6 +41,8 @@ class Segment:
     """Track id (1..), set by the tracker; None before."""
     crowd: bool = False
     """Instances not told apart (`iscrowd` of COCO); only in ground truth."""
+    propagated: bool = False
+    """Drawn by the tracker where its track is expected, not seen by the segmenter."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.id <= MAX_SEGMENTS:
