@@ -28,6 +28,8 @@ class Thing:
     novel: bool = False
     recolour: bool = False
     """Any hue is natural for it (a car), so captions may say its colour."""
+    limber: bool = False
+    """A living or soft thing that bends freely; the others yield only a little, as if seen from another side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +44,20 @@ class Stuff:
 
 
 THINGS = (
-    Thing(("dog", "puppy"), ("dog", "guide-dog", "poodle")),
-    Thing(("cat", "kitten"), ("cat", "black-cat")),
-    Thing(("horse",), ("horse",)),
-    Thing(("cow",), ("cow",)),
-    Thing(("elephant",), ("elephant",)),
-    Thing(("bird",), ("bird", "dove")),
-    Thing(("duck",), ("duck",)),
-    Thing(("fish",), ("fish", "tropical-fish")),
-    Thing(("turtle", "tortoise"), ("turtle",)),
-    Thing(("butterfly",), ("butterfly",), recolour=True),
-    Thing(("crab",), ("crab",)),
+    Thing(("dog", "puppy"), ("dog", "guide-dog", "poodle"), limber=True),
+    Thing(("cat", "kitten"), ("cat", "black-cat"), limber=True),
+    Thing(("horse",), ("horse",), limber=True),
+    Thing(("cow",), ("cow",), limber=True),
+    Thing(("elephant",), ("elephant",), limber=True),
+    Thing(("bird",), ("bird", "dove"), limber=True),
+    Thing(("duck",), ("duck",), limber=True),
+    Thing(("fish",), ("fish", "tropical-fish"), limber=True),
+    Thing(("turtle", "tortoise"), ("turtle",), limber=True),
+    Thing(("butterfly",), ("butterfly",), recolour=True, limber=True),
+    Thing(("crab",), ("crab",), limber=True),
     Thing(("car", "automobile"), ("automobile", "sport-utility-vehicle", "oncoming-automobile"), recolour=True),
     Thing(("bus",), ("bus", "trolleybus"), recolour=True),
-    Thing(("truck", "lorry"), ("delivery-truck", "articulated-lorry"), recolour=True),
+    Thing(("truck", "lorry"), ("delivery-truck", "articulated-lorry", "pickup-truck"), recolour=True),
     Thing(("bicycle", "bike"), ("bicycle",), recolour=True),
     Thing(("airplane", "plane"), ("airplane", "small-airplane")),
     Thing(("boat", "sailboat"), ("sailboat",), recolour=True),
@@ -71,30 +73,78 @@ THINGS = (
     Thing(("balloon",), ("balloon",), recolour=True),
     Thing(("guitar",), ("guitar",)),
     Thing(("clock", "alarm clock"), ("alarm-clock",), recolour=True),
-    Thing(("teddy bear", "plush bear"), ("teddy-bear",)),
+    Thing(("teddy bear", "plush bear"), ("teddy-bear",), limber=True),
     Thing(("chair",), ("chair",), recolour=True),
     Thing(("light bulb", "bulb"), ("light-bulb",)),
-    Thing(("tree",), ("deciduous-tree", "evergreen-tree")),
-    Thing(("sunflower",), ("sunflower",)),
+    Thing(("tree",), ("deciduous-tree", "evergreen-tree", "palm-tree"), limber=True),
+    Thing(("sunflower",), ("sunflower",), limber=True),
     Thing(("house", "cottage"), ("house", "house-with-garden")),
     Thing(
         ("person", "pedestrian"),
-        ("person-walking", "woman-walking-medium", "man-walking-dark", "woman-standing-light", "man-standing-medium"),
+        (
+            "person-walking",
+            "woman-walking-medium",
+            "man-walking-dark",
+            "woman-standing-light",
+            "man-standing-medium",
+            "woman-running-medium",
+            "person-running-dark",
+            "man-dancing",
+        ),
+        limber=True,
     ),
-    Thing(("pig", "hog"), ("pig",), novel=True),
-    Thing(("penguin",), ("penguin",), novel=True),
-    Thing(("octopus",), ("octopus",), novel=True),
-    Thing(("snail",), ("snail",), novel=True),
+    Thing(("rabbit", "bunny"), ("rabbit",), limber=True),
+    Thing(("giraffe",), ("giraffe",), limber=True),
+    Thing(("zebra",), ("zebra",), limber=True),
+    Thing(("sheep",), ("ewe", "ram"), limber=True),
+    Thing(("crocodile", "alligator"), ("crocodile",), limber=True),
+    Thing(("whale",), ("whale", "spouting-whale"), limber=True),
+    Thing(("bee", "honeybee"), ("honeybee",), limber=True),
+    Thing(("snake", "serpent"), ("snake",), limber=True),
+    Thing(("rooster", "chicken"), ("rooster",), limber=True),
+    Thing(("owl",), ("owl",), limber=True),
+    Thing(("tractor",), ("tractor",)),
+    Thing(("ship", "ferry"), ("ship", "passenger-ship")),
+    Thing(("scooter", "kick scooter"), ("kick-scooter",), recolour=True),
+    Thing(("skateboard",), ("skateboard",), recolour=True),
+    Thing(("lemon",), ("lemon",)),
+    Thing(("grapes", "bunch of grapes"), ("grapes",)),
+    Thing(("cheese", "wedge of cheese"), ("cheese-wedge",)),
+    Thing(("doughnut", "donut"), ("doughnut",)),
+    Thing(("broccoli",), ("broccoli",)),
+    Thing(("mushroom", "toadstool"), ("mushroom", "brown-mushroom")),
+    Thing(("ice cream",), ("soft-ice-cream", "ice-cream")),
+    Thing(("book",), ("closed-book", "green-book", "open-book"), recolour=True),
+    Thing(("camera",), ("camera", "camera-with-flash")),
+    Thing(("laptop", "notebook computer"), ("laptop",)),
+    Thing(("shoe",), ("running-shoe", "hiking-boot"), recolour=True),
+    Thing(("telephone", "phone"), ("telephone",), recolour=True),
+    Thing(("pig", "hog"), ("pig",), novel=True, limber=True),
+    Thing(("penguin",), ("penguin",), novel=True, limber=True),
+    Thing(("octopus",), ("octopus",), novel=True, limber=True),
+    Thing(("snail",), ("snail",), novel=True, limber=True),
+    Thing(("flamingo",), ("flamingo",), novel=True, limber=True),
+    Thing(("kangaroo",), ("kangaroo",), novel=True, limber=True),
+    Thing(("peacock",), ("peacock",), novel=True, limber=True),
     Thing(("motorcycle", "motorbike"), ("motorcycle",), novel=True, recolour=True),
     Thing(("helicopter", "chopper"), ("helicopter",), novel=True, recolour=True),
     Thing(("rocket", "spaceship"), ("rocket",), novel=True),
+    Thing(("ambulance",), ("ambulance",), novel=True),
+    Thing(("flying saucer",), ("flying-saucer",), novel=True),
     Thing(("pineapple",), ("pineapple",), novel=True),
     Thing(("watermelon", "slice of watermelon"), ("watermelon",), novel=True),
+    Thing(("corn", "ear of corn"), ("ear-of-corn",), novel=True),
+    Thing(("cupcake", "muffin"), ("cupcake",), novel=True),
+    Thing(("avocado",), ("avocado",), novel=True),
     Thing(("television", "tv"), ("television",), novel=True),
     Thing(("cactus",), ("cactus",), novel=True),
     Thing(("gift", "present"), ("wrapped-gift",), novel=True, recolour=True),
+    Thing(("backpack", "rucksack"), ("backpack",), novel=True, recolour=True),
+    Thing(("crown",), ("crown",), novel=True),
+    Thing(("robot",), ("robot",), novel=True),
+    Thing(("snowman",), ("snowman-without-snow",), novel=True),
 )
-"""48 things, 36 base and 12 novel; a thing's position is its index in `vocabulary()`."""
+"""86 things, 62 base and 24 novel; a thing's position is its index in `vocabulary()`."""
 
 STUFF = (
     Stuff(("sky",), "under", "above"),
@@ -115,7 +165,18 @@ STUFF = (
 
 COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
-_IRREGULAR_PLURALS = {"person": "people", "fish": "fish", "cactus": "cacti", "tv": "tvs"}
+_IRREGULAR_PLURALS = {
+    "person": "people",
+    "fish": "fish",
+    "sheep": "sheep",
+    "cactus": "cacti",
+    "tv": "tvs",
+    "snowman": "snowmen",
+    "grapes": "grapes",
+    "broccoli": "broccoli",
+    "corn": "corn",
+}
+_WITHOUT_ARTICLE = ("grapes", "broccoli", "corn", "cheese")
 
 
 def things_text() -> str:
@@ -154,5 +215,7 @@ def plural(name: str) -> str:
 
 
 def with_article(name: str) -> str:
-    """`a dog`, `an apple`."""
+    """`a dog`, `an apple`, `grapes`."""
+    if name in _WITHOUT_ARTICLE:
+        return name
     return ("an " if name[0] in "aeiou" else "a ") + name

@@ -20,7 +20,7 @@ from eval.synthetic_world.concepts import (
     Split,
     thing_indices,
 )
-from eval.synthetic_world.sprites import Pose, Sprite, Stamp, load_style, stamp
+from eval.synthetic_world.sprites import Bend, Pose, Sprite, Stamp, load_style, stamp
 
 Kind = Literal["scene", "object"]
 """A scene has 4 to 10 things over 3 to 5 regions; an object picture has one large thing over 1 or 2."""
@@ -110,7 +110,14 @@ def render_image(
         else:
             thing = int(rng.choice(allowed))
             actors.append((thing, choose_sprite(rng, thing, styles)))
-    poses = _choose_poses(rng, [sprite for _, sprite in actors], fractions, height, width, centred=single)
+    poses = [
+        replace(pose, squash=float(np.exp(rng.normal(0, 0.08))), bend=draw_bend(rng, thing))
+        for (thing, _), pose in zip(
+            actors,
+            _choose_poses(rng, [sprite for _, sprite in actors], fractions, height, width, centred=single),
+            strict=True,
+        )
+    ]
     light = Light.draw(rng)
     placed = []
     for (thing, sprite), pose in zip(actors, poses, strict=True):
@@ -163,6 +170,22 @@ def choose_sprite(rng: np.random.Generator, thing: int, styles: tuple[str, ...])
     any_hue = entry.recolour and rng.random() < 0.6
     hue = rng.uniform(-180, 180) if any_hue else rng.normal(0, 8)
     return sprite.recoloured(hue=hue, saturation=rng.uniform(0.75, 1.15), gain=rng.uniform(0.75, 1.12))
+
+
+def draw_bend(rng: np.random.Generator, thing: int) -> Bend:
+    """A shape for a thing: living things bend freely, the others as little as another point of view would show."""
+    amount = 1.0 if THINGS[thing].limber else 0.4
+    lean, curve, wag, stride = (float(v) for v in np.clip(rng.normal(0, 1, 4), -2, 2))
+    if not THINGS[thing].limber:
+        # A wheel or a wall that wobbles looks like jelly: rigid things only lean and bulge.
+        wag, stride = 0.25 * wag, 0.0
+    return Bend(
+        lean=0.14 * amount * lean,
+        curve=0.05 * amount * curve,
+        wag=0.03 * amount * wag,
+        stride=0.035 * amount * stride,
+        phase=float(rng.uniform(0, 2 * np.pi)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ ATLAS_COLUMNS = 12
 SPRITE_FOLDER = Path(__file__).parent / "sprite_art"
 MARGIN = 2
 """Clear pixels around a sprite at every level, so that bilinear sampling fades out at its edge."""
+_PATCHES = 6
+"""A bent sprite is drawn in so many patches each way: more are not seen, fewer kink."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +75,43 @@ class Sprite:
 
 
 @dataclass(frozen=True, slots=True)
+class Bend:
+    """How a sprite is bent out of its drawn shape: a smooth field of displacements, in shares of its box's sides."""
+
+    lean: float = 0.0
+    """Sideways shift of the upper edge against the lower one."""
+    curve: float = 0.0
+    """Sideways bulge of the middle against both ends."""
+    wag: float = 0.0
+    """Height of a wave that runs along the width, as in a fish that swims."""
+    stride: float = 0.0
+    """How far the lower left and the lower right come apart (or together), as legs do."""
+    phase: float = 0.0
+    """Of the wave, in radians."""
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """Greatest displacement down and sideways."""
+        return abs(self.wag), abs(self.lean) / 2 + abs(self.curve) + abs(self.stride)
+
+    def displacement(
+        self, down: NDArray[np.float64], across: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Downward and sideways displacement at places of the box, both 0 at its upper left and 1 at its lower right.
+
+        Every term moves as much to one side as to the other, so that area is nearly kept.
+        """
+        inside, low = np.clip(down, 0.0, 1.0), np.clip(2.0 * down - 1.0, 0.0, 1.0)
+        sideways = (
+            self.lean * (0.5 - inside)
+            + self.curve * (np.sin(np.pi * inside) - 2 / np.pi)
+            + self.stride * low * np.sin(2 * np.pi * np.clip(across, 0.0, 1.0))
+        )
+        downward = self.wag * np.sin(2 * np.pi * np.clip(across, 0.0, 1.0) + self.phase)
+        return downward, sideways
+
+
+@dataclass(frozen=True, slots=True)
 class Pose:
     """Where and how a sprite stands in a frame."""
 
@@ -86,6 +125,7 @@ class Pose:
     mirrored: bool = False
     squash: float = 1.0
     """Factor on the height alone (a gait, a breath)."""
+    bend: Bend | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +153,9 @@ def stamp(sprite: Sprite, pose: Pose, *, height: int, width: int) -> Stamp | Non
     angle = np.deg2rad(pose.angle)
     cosine, sine = float(np.cos(angle)), float(np.sin(angle))
     scale = pose.side / CELL
-    half_height = (sprite.height * pose.squash * scale) / 2 + 1
-    half_width = (sprite.width * scale) / 2 + 1
+    slack_y, slack_x = pose.bend.reach if pose.bend else (0.0, 0.0)
+    half_height = sprite.height * pose.squash * scale * (0.5 + slack_y) + 1
+    half_width = sprite.width * scale * (0.5 + slack_x) + 1
     reach_y = half_height * abs(cosine) + half_width * abs(sine)
     reach_x = half_width * abs(cosine) + half_height * abs(sine)
     top, bottom = max(0, int(np.floor(pose.y - reach_y))), min(height, int(np.ceil(pose.y + reach_y)))
@@ -133,9 +174,30 @@ def stamp(sprite: Sprite, pose: Pose, *, height: int, width: int) -> Stamp | Non
     offset_x, offset_y = left - pose.x, top - pose.y
     c = a * offset_x + b * offset_y + level.width / 2
     f = d * offset_x + e * offset_y + level.height / 2
-    image = level.transform(
-        (right - left, bottom - top), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR
-    )
+    size = right - left, bottom - top
+    if pose.bend is None:
+        image = level.transform(size, Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR)
+        return Stamp(left=left, top=top, image=image)
+    # A mesh of bilinear patches follows the smooth field closely with few pieces.
+    columns = np.linspace(0, size[0], min(_PATCHES, size[0]) + 1).round()
+    rows = np.linspace(0, size[1], min(_PATCHES, size[1]) + 1).round()
+    x, y = np.meshgrid(columns, rows)
+    from_x, from_y = a * x + b * y + c, d * x + e * y + f
+    downward, sideways = pose.bend.displacement((from_y - MARGIN) / inner_height, (from_x - MARGIN) / inner_width)
+    from_x, from_y = (from_x + sideways * inner_width).tolist(), (from_y + downward * inner_height).tolist()
+    edges_x, edges_y = columns.astype(int).tolist(), rows.astype(int).tolist()
+    patches = []
+    for i in range(len(edges_y) - 1):
+        for j in range(len(edges_x) - 1):
+            box = edges_x[j], edges_y[i], edges_x[j + 1], edges_y[i + 1]
+            # The corners' order is PIL's: upper left, lower left, lower right, upper right.
+            corners = tuple(
+                source[row][column]
+                for row, column in ((i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1))
+                for source in (from_x, from_y)
+            )
+            patches.append((box, corners))
+    image = level.transform(size, Image.Transform.MESH, patches, Image.Resampling.BILINEAR)
     return Stamp(left=left, top=top, image=image)
 
 

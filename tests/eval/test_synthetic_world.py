@@ -24,7 +24,7 @@ from eval.synthetic_world.captions import colour_word, write_caption
 from eval.synthetic_world.concepts import plural, with_article
 from eval.synthetic_world.image import styles_of
 from eval.synthetic_world.motion_paths import Camera
-from eval.synthetic_world.sprites import CELL, MARGIN, Pose, Sprite, load_style, stamp
+from eval.synthetic_world.sprites import CELL, MARGIN, Bend, Pose, Sprite, load_style, stamp
 from eval.synthetic_world.textures import TILE, tile
 from eval.synthetic_world.write import main as write_main
 from videoseg.errors import InputError
@@ -37,13 +37,13 @@ SIZE = {"height": 96, "width": 160}
 def test_the_vocabulary_is_the_two_texts_and_no_word_stands_twice():
     words = Vocabulary.build(things=things_text(), stuff=stuff_text())
     assert words.checksum == vocabulary().checksum
-    assert len(words) == len(THINGS) + len(STUFF) == 61
+    assert len(words) == len(THINGS) + len(STUFF) == 99
     assert [category.is_thing for category in words] == [True] * len(THINGS) + [False] * len(STUFF)
 
 
 def test_base_and_novel_are_a_partition():
     base, novel = set(thing_indices("base")), set(thing_indices("novel"))
-    assert (len(base), len(novel)) == (36, 12)
+    assert (len(base), len(novel)) == (62, 24)
     assert base | novel == set(thing_indices("all"))
     assert not base & novel
 
@@ -93,17 +93,20 @@ def test_segments_and_map_agree_and_the_caption_names_what_is_visible(split):
 
 def test_base_pictures_never_show_a_novel_thing():
     base = set(thing_indices("base"))
-    for seed in range(24):
-        image = render_image(seed, height=48, width=48, concepts="base")
-        assert {s.category for s in image.segments if s.is_thing} <= base
-    for frame in render_video(3, level="hard", frames=4, **SIZE, concepts="base"):
-        assert {s.category for s in frame.segments if s.is_thing} <= base
+    for seed in range(120):
+        for kind in ("scene", "object"):
+            image = render_image(seed, height=32, width=32, concepts="base", kind=kind)
+            assert {s.category for s in image.segments if s.is_thing} <= base
+            assert not {noun for noun in image.nouns for i in thing_indices("novel") if noun in THINGS[i].names}
+    for seed in range(8):
+        for frame in render_video(seed, level="hard", frames=2, **SIZE, concepts="base"):
+            assert {s.category for s in frame.segments if s.is_thing} <= base
 
 
 def test_all_pictures_show_every_thing_sooner_or_later():
     shown = {
         segment.category
-        for seed in range(400)
+        for seed in range(900)
         for segment in render_image(seed, height=32, width=32, kind="object").segments
         if segment.is_thing
     }
@@ -146,6 +149,24 @@ def test_a_stamp_covers_the_pixels_whose_centres_lie_inside(side, angle):
     assert found[distance < -0.5].all()
     assert not found[distance > 0.5].any()
     assert mark.own.sum() == pytest.approx(square().area_at(pose), rel=0.06)
+
+
+def test_a_bent_sprite_follows_the_field_and_keeps_its_area():
+    straight = Pose(y=100.0, x=110.0, side=120, angle=0)
+    leaning = Pose(y=100.0, x=110.0, side=120, angle=0, bend=Bend(lean=0.2))
+    marks = [stamp(square(), pose, height=200, width=220) for pose in (straight, leaning)]
+    whole = []
+    for mark in marks:
+        found = np.zeros((200, 220), dtype=bool)
+        found[mark.window] = mark.own
+        whole.append(found)
+    # 0.2 of 120 pixels from the upper to the lower edge: each row moves by its height above the middle.
+    for row in (45, 80, 100, 120, 155):
+        moved = np.flatnonzero(whole[1][row]).mean() - np.flatnonzero(whole[0][row]).mean()
+        assert moved == pytest.approx(-0.2 * (100 - row - 0.5), abs=1.0)
+    assert whole[1].sum() == pytest.approx(whole[0].sum(), rel=0.01)
+    bent = Pose(y=100.0, x=110.0, side=120, angle=30, bend=Bend(0.2, 0.08, 0.05, 0.05, 1.0))
+    assert stamp(square(), bent, height=200, width=220).own.sum() == pytest.approx(whole[0].sum(), rel=0.06)
 
 
 def test_a_stamp_is_cut_at_the_frame_and_none_outside():
