@@ -28,51 +28,109 @@ _ALMOST_ZERO = 1e-10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Detections:
-    """The detections of one frame and how much they overlap."""
+class Sequence:
+    """The detections of one video and which of them overlap; `[G]` ground truth, `[P]` predicted, `[N]` pairs.
 
-    gt: Ints
-    """int64 `[G]`: track numbers, 0 .. number of tracks - 1."""
-    pred: Ints
-    """int64 `[P]`."""
+    Both sides and the pairs are in order of their frames, and within a frame in the order of its table.
+    """
+
+    length: int
+    """Frames of the video, also those without detections."""
+    gt_frame: Ints
+    """int64 `[G]`: number of the frame."""
+    gt_track: Ints
+    """int64 `[G]`: track ids."""
+    gt_category: Ints
+    pred_frame: Ints
+    pred_track: Ints
+    pred_category: Ints
+    pair_gt: Ints
+    """int64 `[N]`: index into the ground-truth detections."""
+    pair_pred: Ints
+    """int64 `[N]`: index into the predicted detections."""
     similarity: Floats
-    """float64 `[G, P]`: mask IoU."""
+    """float64 `[N]`: mask IoU, above 0."""
+
+    @classmethod
+    def of(cls, tables: Iterable[FrameTable], chosen: NDArray[np.bool_], *, drop_ignored: bool = False) -> "Sequence":
+        """The detections of the categories that `chosen` (bool `[C]`) marks.
+
+        Args:
+            tables: the frames of the video.
+            drop_ignored: as TrackEval does for MOTS: predictions that match nothing and lie mostly in crowds go.
+        """
+        rows = [_Detections.of(table, chosen, drop_ignored) for table in tables]
+        gt_before = np.cumsum([0, *(len(row.gt_track) for row in rows)])
+        pred_before = np.cumsum([0, *(len(row.pred_track) for row in rows)])
+        empty, none = np.zeros(0, np.int64), np.zeros(0)
+        return cls(
+            length=len(rows),
+            gt_frame=np.repeat(np.arange(len(rows)), [len(row.gt_track) for row in rows]),
+            gt_track=np.concatenate([empty, *(row.gt_track for row in rows)]),
+            gt_category=np.concatenate([empty, *(row.gt_category for row in rows)]),
+            pred_frame=np.repeat(np.arange(len(rows)), [len(row.pred_track) for row in rows]),
+            pred_track=np.concatenate([empty, *(row.pred_track for row in rows)]),
+            pred_category=np.concatenate([empty, *(row.pred_category for row in rows)]),
+            pair_gt=np.concatenate([empty, *(r.pair_gt + n for r, n in zip(rows, gt_before, strict=False))]),
+            pair_pred=np.concatenate([empty, *(r.pair_pred + n for r, n in zip(rows, pred_before, strict=False))]),
+            similarity=np.concatenate([none, *(row.similarity for row in rows)]),
+        )
+
+    def of_category(self, category: int) -> "Sequence":
+        """The detections of one category only, on both sides."""
+        gt, pred = self.gt_category == category, self.pred_category == category
+        pairs = gt[self.pair_gt] & pred[self.pair_pred]
+        return Sequence(
+            self.length,
+            self.gt_frame[gt],
+            self.gt_track[gt],
+            self.gt_category[gt],
+            self.pred_frame[pred],
+            self.pred_track[pred],
+            self.pred_category[pred],
+            (np.cumsum(gt) - 1)[self.pair_gt[pairs]],
+            (np.cumsum(pred) - 1)[self.pair_pred[pairs]],
+            self.similarity[pairs],
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sequence:
-    """The detections of one video."""
+class _Detections:
+    """The part of a `Sequence` that one frame gives."""
 
-    frames: list[Detections]
-    length: int
-    """Frames of the video, also those without detections."""
-    gt_tracks: int
-    pred_tracks: int
+    gt_track: Ints
+    gt_category: Ints
+    pred_track: Ints
+    pred_category: Ints
+    pair_gt: Ints
+    pair_pred: Ints
+    similarity: Floats
 
     @classmethod
-    def of(cls, tables: Iterable[FrameTable], chosen: NDArray[np.bool_]) -> "Sequence":
-        """The detections of the categories that `chosen` (bool `[C]`) marks."""
-        gt_numbers: dict[int, int] = {}
-        pred_numbers: dict[int, int] = {}
-        frames = []
-        length = 0
-        for table in tables:
-            length += 1
-            gt = np.flatnonzero(chosen[table.gt.categories] & ~table.gt.crowd)
-            pred = np.flatnonzero(chosen[table.pred.categories])
-            if not len(gt) and not len(pred):
-                continue
-            shared = np.zeros((len(table.gt), len(table.pred)))
-            inside = (table.pair_gt >= 0) & (table.pair_pred >= 0)
-            shared[table.pair_gt[inside], table.pair_pred[inside]] = table.pair_pixels[inside]
-            shared = shared[np.ix_(gt, pred)]
-            union = table.gt_areas[gt][:, None] + table.pred_areas[pred][None, :] - shared
-            numbers = [gt_numbers.setdefault(i, len(gt_numbers)) for i in table.gt.ids[gt].tolist()]
-            others = [pred_numbers.setdefault(i, len(pred_numbers)) for i in table.pred.ids[pred].tolist()]
-            frames.append(
-                Detections(np.array(numbers, dtype=np.int64), np.array(others, dtype=np.int64), shared / union)
-            )
-        return cls(frames, length, len(gt_numbers), len(pred_numbers))
+    def of(cls, table: FrameTable, chosen: NDArray[np.bool_], drop_ignored: bool) -> "_Detections":
+        gt = chosen[table.gt.categories] & ~table.gt.crowd
+        pred = chosen[table.pred.categories]
+        inside = (table.pair_gt >= 0) & (table.pair_pred >= 0)
+        g, p, shared = table.pair_gt[inside], table.pair_pred[inside], table.pair_pixels[inside]
+        similarity = shared / (table.gt_areas[g] + table.pred_areas[p] - shared)
+        if drop_ignored and table.gt.crowd.any():
+            in_crowd = table.gt.crowd[g]
+            covered = np.bincount(p[in_crowd], weights=shared[in_crowd], minlength=len(pred))
+            # A detection is matched within its category; segments of a map don't overlap, so the halves decide.
+            same = gt[g] & (table.gt.categories[g] == table.pred.categories[p])
+            matched = np.zeros(len(pred), dtype=bool)
+            matched[p[same & (similarity >= _THRESHOLD - _EPSILON)]] = True
+            pred = pred & (matched | (covered <= (0.5 + _EPSILON) * table.pred_areas))
+        kept = gt[g] & pred[p]
+        return cls(
+            table.gt.ids[gt],
+            table.gt.categories[gt],
+            table.pred.ids[pred],
+            table.pred.categories[pred],
+            (np.cumsum(gt) - 1)[g[kept]],
+            (np.cumsum(pred) - 1)[p[kept]],
+            similarity[kept],
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -221,102 +279,154 @@ def _assign(score: Floats) -> tuple[Ints, Ints]:
     return rows, columns
 
 
-def _track_lengths(sequence: Sequence) -> tuple[Floats, Floats]:
-    gt, pred = np.zeros(sequence.gt_tracks), np.zeros(sequence.pred_tracks)
-    for frame in sequence.frames:
-        gt[frame.gt] += 1
-        pred[frame.pred] += 1
-    return gt, pred
+class _Frames:
+    """The pairs of a sequence frame by frame, to be matched one to one."""
+
+    def __init__(self, sequence: Sequence, pairs: Ints) -> None:
+        """`pairs`: int64 `[M]`, ascending: the pairs that may match."""
+        self._sequence, self._pairs = sequence, pairs
+        gt, pred = sequence.pair_gt[pairs], sequence.pair_pred[pairs]
+        frame = sequence.gt_frame[gt]
+        rival = (np.bincount(gt, minlength=1)[gt] > 1) | (np.bincount(pred, minlength=1)[pred] > 1)
+        contested = np.zeros(sequence.length, dtype=bool)
+        contested[frame[rival]] = True
+        self.settled = pairs[~contested[frame]]
+        """Pairs of the frames in which nothing overlaps two others: they are the one best matching, without search."""
+        self.contested = np.flatnonzero(contested)
+        """The other frames."""
+        self._frame = frame
+
+    def __getitem__(self, frame: int) -> tuple[Ints, Ints, Ints, tuple[int, int]]:
+        """Of a frame: its pairs, their rows and columns in its matrix, and the shape of the matrix."""
+        first, last = np.searchsorted(self._frame, (frame, frame + 1))
+        pairs = self._pairs[first:last]
+        gt_first, gt_last = np.searchsorted(self._sequence.gt_frame, (frame, frame + 1))
+        pred_first, pred_last = np.searchsorted(self._sequence.pred_frame, (frame, frame + 1))
+        return (
+            pairs,
+            self._sequence.pair_gt[pairs] - gt_first,
+            self._sequence.pair_pred[pairs] - pred_first,
+            (int(gt_last - gt_first), int(pred_last - pred_first)),
+        )
+
+
+def _chosen(pairs: Ints, rows: Ints, columns: Ints, score: Floats, shape: tuple[int, int]) -> Ints:
+    """Of one frame the pairs that the best matching takes; `score` is that of each pair, others have 0."""
+    matrix = np.zeros(shape)
+    matrix[rows, columns] = score
+    partner = np.full(shape[0], -1)
+    best_rows, best_columns = _assign(matrix)
+    partner[best_rows] = best_columns
+    return pairs[partner[rows] == columns]
 
 
 def count_hota(sequence: Sequence) -> HotaCounts:
     """HOTA's counts of one video."""
     counts = HotaCounts()
-    gt_lengths, pred_lengths = _track_lengths(sequence)
-    potential = np.zeros((sequence.gt_tracks, sequence.pred_tracks))
-    for frame in sequence.frames:
-        together = frame.similarity
+    counts.fn += len(sequence.gt_track)
+    counts.fp += len(sequence.pred_track)
+    _, gt_number, gt_lengths = np.unique(sequence.gt_track, return_inverse=True, return_counts=True)
+    pred_tracks, pred_number, pred_lengths = np.unique(sequence.pred_track, return_inverse=True, return_counts=True)
+    if not len(sequence.similarity):
+        return counts
+    # Pairs of tracks that ever meet; there are far fewer than pairs of tracks.
+    tracks, pair_track = np.unique(
+        gt_number[sequence.pair_gt] * len(pred_tracks) + pred_number[sequence.pair_pred], return_inverse=True
+    )
+    ends = gt_lengths[tracks // len(pred_tracks)], pred_lengths[tracks % len(pred_tracks)]
+    frames = _Frames(sequence, np.arange(len(sequence.similarity)))
+    share = np.ones(len(sequence.similarity))
+    for frame in frames.contested.tolist():
+        pairs, rows, columns, shape = frames[frame]
+        together = np.zeros(shape)
+        together[rows, columns] = sequence.similarity[pairs]
         rivals = together.sum(0)[None, :] + together.sum(1)[:, None] - together
-        potential[np.ix_(frame.gt, frame.pred)] += np.divide(
-            together, rivals, out=np.zeros_like(together), where=rivals > _EPSILON
-        )
-    alignment = potential / (gt_lengths[:, None] + pred_lengths[None, :] - potential)
-    matches = np.zeros((len(ALPHAS), sequence.gt_tracks, sequence.pred_tracks))
-    for frame in sequence.frames:
-        counts.fn += len(frame.gt)
-        counts.fp += len(frame.pred)
-        rows, columns = _assign(alignment[np.ix_(frame.gt, frame.pred)] * frame.similarity)
-        similarity = frame.similarity[rows, columns]
-        hit = similarity[None, :] >= ALPHAS[:, None] - _EPSILON
-        counts.tp += hit.sum(axis=1)
-        counts.fn -= hit.sum(axis=1)
-        counts.fp -= hit.sum(axis=1)
-        counts.localisation += (hit * similarity).sum(axis=1)
-        matches[:, frame.gt[rows], frame.pred[columns]] += hit
-    union = np.maximum(1, gt_lengths[:, None] + pred_lengths[None, :] - matches)
-    counts.association = (matches * matches / union).sum(axis=(1, 2))
-    counts.association_recall = (matches * matches / np.maximum(1, gt_lengths[:, None])).sum(axis=(1, 2))
-    counts.association_precision = (matches * matches / np.maximum(1, pred_lengths[None, :])).sum(axis=(1, 2))
+        share[pairs] = together[rows, columns] / rivals[rows, columns]
+    potential = np.bincount(pair_track, weights=share)
+    score = (potential / (ends[0] + ends[1] - potential))[pair_track] * sequence.similarity
+    found = [frames.settled]
+    for frame in frames.contested.tolist():
+        pairs, rows, columns, shape = frames[frame]
+        found.append(_chosen(pairs, rows, columns, score[pairs], shape))
+    matched = np.concatenate(found)
+    similarity = sequence.similarity[matched]
+    hit = similarity[None, :] >= ALPHAS[:, None] - _EPSILON
+    counts.tp += hit.sum(axis=1)
+    counts.fn -= hit.sum(axis=1)
+    counts.fp -= hit.sum(axis=1)
+    counts.localisation += (hit * similarity).sum(axis=1)
+    matches = np.stack([np.bincount(pair_track[matched], weights=row, minlength=len(tracks)) for row in hit])
+    union = np.maximum(1, ends[0] + ends[1] - matches)
+    counts.association = (matches * matches / union).sum(axis=1)
+    counts.association_recall = (matches * matches / np.maximum(1, ends[0])).sum(axis=1)
+    counts.association_precision = (matches * matches / np.maximum(1, ends[1])).sum(axis=1)
     return counts
+
+
+def clear_matches(sequence: Sequence) -> Ints:
+    """int64 `[M]`: the pairs that CLEAR matches, frame by frame: those of IoU ≥ 1/2, where several would do (which
+    of panoptic maps only halves can) the one that was matched in the frame before."""
+    possible = np.flatnonzero(sequence.similarity >= _THRESHOLD - _EPSILON)
+    frames = _Frames(sequence, possible)
+    if not len(frames.contested):
+        return frames.settled
+    gt_of, pred_of = sequence.gt_track[sequence.pair_gt], sequence.pred_track[sequence.pair_pred]
+    # Frames in which one side has nothing leave the memory of the frame before as it was.
+    both = np.intersect1d(sequence.gt_frame, sequence.pred_frame)
+    settled_frame = sequence.gt_frame[sequence.pair_gt[frames.settled]]
+    found: dict[int, Ints] = {}
+    for frame in frames.contested.tolist():
+        at = int(np.searchsorted(both, frame))
+        before: Ints = np.zeros(0, np.int64)
+        if at:
+            earlier = int(both[at - 1])
+            first, last = np.searchsorted(settled_frame, (earlier, earlier + 1))
+            before = found.get(earlier, frames.settled[first:last])
+        partner = dict(zip(gt_of[before].tolist(), pred_of[before].tolist(), strict=True))
+        pairs, rows, columns, shape = frames[frame]
+        goes_on = [partner.get(gt) == pred for gt, pred in zip(gt_of[pairs], pred_of[pairs], strict=True)]
+        score = 1000.0 * np.array(goes_on) + sequence.similarity[pairs]
+        found[frame] = _chosen(pairs, rows, columns, score, shape)
+    return np.sort(np.concatenate([frames.settled, *found.values()]))
 
 
 def count_clear(sequence: Sequence) -> ClearCounts:
     """CLEAR's counts of one video."""
     counts = ClearCounts()
-    if not sequence.gt_tracks or not sequence.pred_tracks:
+    gt_tracks, number, seen = np.unique(sequence.gt_track, return_inverse=True, return_counts=True)
+    if not len(sequence.gt_track) or not len(sequence.pred_track):
         # The reference leaves here, before it counts frames.
-        counts.fp = sum(len(frame.pred) for frame in sequence.frames)
-        counts.fn = sum(len(frame.gt) for frame in sequence.frames)
-        counts.mostly_lost = sequence.gt_tracks
+        counts.fp, counts.fn, counts.mostly_lost = len(sequence.pred_track), len(sequence.gt_track), len(gt_tracks)
         return counts
+    matches = clear_matches(sequence)
     counts.frames = sequence.length
-    seen, matched = np.zeros(sequence.gt_tracks), np.zeros(sequence.gt_tracks)
-    begun = np.zeros(sequence.gt_tracks, dtype=np.int64)
-    last = np.full(sequence.gt_tracks, -1)
-    just_now = np.full(sequence.gt_tracks, -1)
-    for frame in sequence.frames:
-        if not len(frame.gt):
-            counts.fp += len(frame.pred)
-            continue
-        seen[frame.gt] += 1
-        if not len(frame.pred):
-            counts.fn += len(frame.gt)
-            continue
-        goes_on = just_now[frame.gt][:, None] == frame.pred[None, :]
-        score = np.where(frame.similarity < _THRESHOLD - _EPSILON, 0.0, 1000.0 * goes_on + frame.similarity)
-        rows, columns = _assign(score)
-        hit = score[rows, columns] > _EPSILON
-        rows, columns = rows[hit], columns[hit]
-        gt, pred = frame.gt[rows], frame.pred[columns]
-        counts.switches += int(np.sum((last[gt] >= 0) & (last[gt] != pred)))
-        matched[gt] += 1
-        before = just_now < 0
-        last[gt] = pred
-        just_now[:] = -1
-        just_now[gt] = pred
-        begun += before & (just_now >= 0)
-        counts.tp += len(gt)
-        counts.fn += len(frame.gt) - len(gt)
-        counts.fp += len(frame.pred) - len(gt)
-        counts.similarity += float(frame.similarity[rows, columns].sum())
-    share = matched[seen > 0] / seen[seen > 0]
+    counts.tp = len(matches)
+    counts.fn, counts.fp = len(sequence.gt_track) - counts.tp, len(sequence.pred_track) - counts.tp
+    counts.similarity = float(sequence.similarity[matches].sum())
+    share = np.bincount(number[sequence.pair_gt[matches]], minlength=len(gt_tracks)) / seen
     counts.mostly_tracked = int(np.sum(share > 0.8))
     counts.partly_tracked = int(np.sum(share >= 0.2)) - counts.mostly_tracked
-    counts.mostly_lost = sequence.gt_tracks - counts.mostly_tracked - counts.partly_tracked
-    counts.fragments = int(np.sum(begun[begun > 0] - 1))
+    counts.mostly_lost = len(gt_tracks) - counts.mostly_tracked - counts.partly_tracked
+    by_track = matches[np.argsort(number[sequence.pair_gt[matches]], kind="stable")]
+    gt, pred = sequence.gt_track[sequence.pair_gt[by_track]], sequence.pred_track[sequence.pair_pred[by_track]]
+    both = np.intersect1d(sequence.gt_frame, sequence.pred_frame)
+    step = np.searchsorted(both, sequence.gt_frame[sequence.pair_gt[by_track]])
+    same = gt[1:] == gt[:-1]
+    counts.switches = int(np.sum(same & (pred[1:] != pred[:-1])))
+    counts.fragments = int(np.sum(same & (step[1:] > step[:-1] + 1)))
     return counts
 
 
 def count_identity(sequence: Sequence) -> IdentityCounts:
     """Identity's counts of one video: one bijection of tracks for the whole of it."""
-    together = np.zeros((sequence.gt_tracks, sequence.pred_tracks))
-    for frame in sequence.frames:
-        together[np.ix_(frame.gt, frame.pred)] += frame.similarity >= _THRESHOLD
+    close = sequence.similarity >= _THRESHOLD
+    gts, g = np.unique(sequence.gt_track[sequence.pair_gt[close]], return_inverse=True)
+    preds, p = np.unique(sequence.pred_track[sequence.pair_pred[close]], return_inverse=True)
+    together = np.zeros((len(gts), len(preds)))
+    np.add.at(together, (g, p), 1)
     rows, columns = _assign(together)
     hits = int(together[rows, columns].sum())
-    truth = sum(len(frame.gt) for frame in sequence.frames)
-    predicted = sum(len(frame.pred) for frame in sequence.frames)
-    return IdentityCounts(tp=hits, fn=truth - hits, fp=predicted - hits)
+    return IdentityCounts(tp=hits, fn=len(sequence.gt_track) - hits, fp=len(sequence.pred_track) - hits)
 
 
 @dataclass(slots=True, eq=False)
@@ -344,9 +454,10 @@ class TrackCounts:
 class ObjectTracking:
     """Tracking metrics over videos, class-agnostic and per category."""
 
-    def __init__(self, is_thing: NDArray[np.bool_]) -> None:
-        """`is_thing`: bool `[C]`."""
+    def __init__(self, is_thing: NDArray[np.bool_], *, drop_ignored: bool = False) -> None:
+        """`is_thing`: bool `[C]`; `drop_ignored` as in `Sequence.of`."""
         self._is_thing = is_thing
+        self._drop_ignored = drop_ignored
         self._tables: list[FrameTable] = []
         self.class_agnostic = TrackCounts()
         self.per_category: dict[int, TrackCounts] = {}
@@ -360,20 +471,15 @@ class ObjectTracking:
 
     def end_video(self) -> None:
         """Ends the video; the next frame begins another."""
-        counts = TrackCounts.of(Sequence.of(self._tables, self._is_thing))
+        sequence = Sequence.of(self._tables, self._is_thing, drop_ignored=self._drop_ignored)
+        self._tables = []
+        counts = TrackCounts.of(sequence)
         self.per_video.append(counts)
         self.class_agnostic += counts
-        sides = [side for table in self._tables for side in (table.gt, table.pred)]
-        present = np.unique(np.concatenate([side.categories for side in sides])) if sides else np.zeros(0, np.int64)
-        for category in present[self._is_thing[present]].tolist():
-            only = np.zeros_like(self._is_thing)
-            only[category] = True
-            sequence = Sequence.of(self._tables, only)
-            # Crowds alone make a category present without any detection.
-            if sequence.gt_tracks or sequence.pred_tracks:
-                self.per_category.setdefault(category, TrackCounts())
-                self.per_category[category] += TrackCounts.of(sequence)
-        self._tables = []
+        # Crowds alone make a category present without any detection.
+        for category in np.union1d(sequence.gt_category, sequence.pred_category).tolist():
+            self.per_category.setdefault(category, TrackCounts())
+            self.per_category[category] += TrackCounts.of(sequence.of_category(category))
 
     def __iadd__(self, other: "ObjectTracking") -> "ObjectTracking":
         self.class_agnostic += other.class_agnostic
