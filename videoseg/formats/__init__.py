@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from videoseg.formats.recorded import RecordedSegments
     from videoseg.store.reader import Run
 
-_MODULES = ("vipseg", "coco_panoptic", "run_folder")
+_MODULES = ("vipseg", "coco_panoptic", "run_folder", "youtube_vis", "burst")
 
 
 class Format(Protocol):

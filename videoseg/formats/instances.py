@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from videoseg.errors import InputError
+from videoseg.formats.json_file import forget_json
 from videoseg.formats.panoptic_png import Times
 from videoseg.formats.recorded import RecordedFrame, RecordedSegments
+from videoseg.formats.run_lengths import RLE as RLE
+from videoseg.formats.run_lengths import decode as decode
+from videoseg.formats.run_lengths import encode as encode
 from videoseg.panoptic import MAX_SEGMENTS, PanopticFrame, Segment, measure_segments
 from videoseg.vocabulary import Vocabulary
 
@@ -27,15 +31,6 @@ if TYPE_CHECKING:
 
 DEFAULT_RATE = Fraction(25)
 """Frames per second of videos that don't say when their frames were shown."""
-
-
-class RLE(TypedDict):
-    """A mask as run lengths, as pycocotools takes and gives it."""
-
-    size: list[int]
-    """Height and width."""
-    counts: bytes
-    """Compressed run lengths, column by column."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +107,7 @@ class RecordedInstances:
             vocabulary=self.vocabulary,
             tracked=True,
             recorded=LazyVideos(tuple(self.videos), partial(_recorded_frames, self)),
+            unlabelled=self.unlabelled,
         )
 
 
@@ -150,31 +146,36 @@ class LazyVideos(Mapping[str, Read]):
 class _ReadsInstances(Protocol):
     """What a format offers whose files hold instances."""
 
-    def sniff(self, path: Path) -> bool: ...
-
     def read_instances(self, path: Path, ground_truth: Path | None = None) -> RecordedInstances: ...
 
 
-def read_instances(path: str | Path, ground_truth: str | Path | None = None) -> RecordedInstances:
+def read_instances(
+    path: str | Path, ground_truth: str | Path | None = None, format: str | None = None
+) -> RecordedInstances:
     """Reads instance tracks: of a format made for them with overlaps and scores kept, of any other the things.
 
     Args:
         path: the file or folder.
         ground_truth: for results that name neither videos nor categories (YouTube-VIS): the JSON that does.
+        format: name of the format; None means that it is recognised.
 
     Raises:
-        InputError: nothing there, of no format we know, or damaged.
+        InputError: nothing there, of no format we know or of several, or damaged.
     """
-    from videoseg.formats import formats, read_segments
+    from videoseg.formats import find_format, formats, read_segments
 
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"There is no {path}. Name a folder of segments, or its JSON file.")
-    for known in formats().values():
-        if hasattr(known, "read_instances") and known.sniff(path):
-            reader = cast(_ReadsInstances, known)
+    try:
+        if format is not None:
+            known = [find_format(format)]
+        else:
+            known = [each for each in formats().values() if hasattr(each, "read_instances") and each.sniff(path)]
+        if len(known) == 1 and hasattr(known[0], "read_instances"):
+            reader = cast(_ReadsInstances, known[0])
             return reader.read_instances(path, None if ground_truth is None else Path(ground_truth))
-    return instances_of(read_segments(path))
+    finally:
+        forget_json()
+    return instances_of(read_segments(path, format))
 
 
 def instances_of(recorded: RecordedSegments) -> RecordedInstances:
@@ -190,6 +191,7 @@ def instances_of(recorded: RecordedSegments) -> RecordedInstances:
         format=recorded.format,
         vocabulary=recorded.vocabulary,
         videos=LazyVideos(recorded.videos, partial(_video_of, recorded)),
+        unlabelled=recorded.unlabelled,
     )
 
 
@@ -241,20 +243,6 @@ def tracks_of(name: str, frames: Iterable[PanopticFrame], frame_names: Iterable[
     tracks += [part.track(following + i) for i, part in enumerate(single)]
     names = tuple(frame_names) if frame_names is not None else tuple(f"{i:08d}" for i in range(len(times)))
     return InstanceVideo(name, size or (0, 0), len(times), names, tuple(tracks), tuple(times))
-
-
-def encode(mask: NDArray[np.bool_]) -> RLE:
-    """The run lengths of a mask bool `[H, W]`."""
-    from pycocotools import mask as coco
-
-    return cast(RLE, coco.encode(np.asfortranarray(mask, dtype=np.uint8)))
-
-
-def decode(rle: RLE) -> NDArray[np.bool_]:
-    """The mask bool `[H, W]` of run lengths."""
-    from pycocotools import mask as coco
-
-    return np.asarray(coco.decode(rle)).astype(bool)
 
 
 class _Parts:

@@ -22,17 +22,26 @@ def find_json(path: Path, fits: Fits) -> list[tuple[Path, dict[str, Any]]]:
     Returns:
         (file, content), in the order of names. The content is shared: it must not be changed.
     """
-    files = sorted(path.glob("*.json")) if path.is_dir() else [path] if path.suffix == ".json" else []
     found = []
-    for file in files:
-        try:
-            status = file.stat()
-            data = _parsed(file, status.st_mtime_ns, status.st_size)
-        except (OSError, ValueError, RecursionError):
-            continue
+    for file in json_files(path):
+        data = parsed_json(file)
         if isinstance(data, dict) and fits(data):
             found.append((file, data))
     return found
+
+
+def json_files(path: Path) -> list[Path]:
+    """The JSON files that a path may mean: itself, or those in the folder (not in those below), by name."""
+    return sorted(path.glob("*.json")) if path.is_dir() else [path] if path.suffix == ".json" else []
+
+
+def parsed_json(file: Path) -> Any:
+    """The content of a file, which is shared and must not be changed; None where it is no JSON."""
+    try:
+        status = file.stat()
+        return _parsed(file, status.st_mtime_ns, status.st_size)
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def only_json(path: Path, fits: Fits, *, what: str, needs: str) -> tuple[Path, dict[str, Any]]:
