@@ -17,7 +17,13 @@ from odise_frame.clip import embed_patches, normalize_image, resize_square
 
 
 def allowed_patches(
-    mask_logits: Tensor, clip: Any, *, padded: tuple[int, int], unpadded: tuple[int, int], stretched: bool
+    mask_logits: Tensor,
+    clip: Any,
+    *,
+    padded: tuple[int, int],
+    unpadded: tuple[int, int],
+    stretched: bool,
+    side: int | None = None,
 ) -> Tensor:
     """Which patches a mask's token may look at: bool `[B, Q, rows * columns]`.
 
@@ -30,8 +36,9 @@ def allowed_patches(
         unpadded: height and width of the image in its upper left corner.
         stretched: the masks are stretched over the image padding and all (see `Quirks.stretched_masks`); otherwise
             only the part of them that lies over the image is used.
+        side: of the square that CLIP sees, in pixels; None: its own.
     """
-    side, patch = clip.visual.image_size[0], clip.visual.patch_size[0]
+    side, patch = side or clip.visual.image_size[0], clip.visual.patch_size[0]
     if stretched or padded == unpadded:
         resized = F.interpolate(mask_logits, size=(side, side), mode="bilinear", align_corners=False)
     else:
@@ -49,7 +56,7 @@ def _resize_corner(maps: Tensor, side: int, rows: float, columns: float) -> Tens
     )
 
 
-def embed_masks(clip: Any, images: Tensor, allowed: Tensor) -> Tensor:
+def embed_masks(clip: Any, images: Tensor, allowed: Tensor, side: int | None = None) -> Tensor:
     """Embeddings `[B, Q, embed_dim]`, not normalised, of masks in images.
 
     Args:
@@ -57,9 +64,10 @@ def embed_masks(clip: Any, images: Tensor, allowed: Tensor) -> Tensor:
         images: float `[B, 3, H, W]` in [0, 1], unpadded; squashed to CLIP's square without antialiasing.
         allowed: bool `[B, Q, patches]` from `allowed_patches`. The class token is always allowed, so an empty mask has
             the embedding of a token that sees it alone.
+        side: as of `allowed_patches`.
     """
     visual = clip.visual
-    seen = resize_square(images, visual.image_size[0], mode="bilinear", antialias=False)
+    seen = resize_square(images, side or visual.image_size[0], mode="bilinear", antialias=False)
     image_tokens = embed_patches(visual, normalize_image(seen))
     count = allowed.shape[1]
     # Rows: mask tokens, then class token and patches. Columns: class token and patches only.

@@ -93,11 +93,11 @@ class Odise(nn.Module):
             padded: height and width of those in pixels.
         """
         unpadded = (images.shape[-2], images.shape[-1])
-        clip = self.frozen.clip
+        clip, side = self.frozen.clip, self.size.mask_image_size
         allowed = allowed_patches(
-            mask_logits, clip, padded=padded, unpadded=unpadded, stretched=self.quirks.stretched_masks
+            mask_logits, clip, padded=padded, unpadded=unpadded, stretched=self.quirks.stretched_masks, side=side
         )
-        return embed_masks(clip, images, allowed)
+        return embed_masks(clip, images, allowed, side)
 
     def category_logits(self, mask_embed: Tensor, text: VocabularyText) -> Tensor:
         """The mask generator's opinion of `[..., Q, D]`: `[..., Q, K + 1]` with void last, under caption supervision

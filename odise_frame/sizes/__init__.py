@@ -109,6 +109,8 @@ class OdiseSize:
     """A mask is dropped when less than this share of it is won from the other masks."""
     object_threshold: float
     """A mask whose best category is less probable is dropped."""
+    mask_image_size: int | None = None
+    """Side in pixels of the square in which CLIP classifies masks, a multiple of its patch; None: CLIP's own."""
 
 
 def names() -> tuple[str, ...]:

@@ -35,9 +35,9 @@ class Phase:
 PHASES = (
     # A small image costs a quarter and teaches most of what a large one does: Li, Wang and Xie, "An inverse scaling
     # law for CLIP training", 2023. Scenes come when words are known; single objects teach those faster.
-    Phase(0.6, sides=((72, 1.0),), scenes=0.1),
-    # An object has as few patches here as it has where masks are classified.
-    Phase(1.0, sides=((72, 0.45), (144, 0.45), (240, 0.1)), scenes=0.4),
+    # Objects in a frame have few patches where masks are classified: as few as at 48 pixels.
+    Phase(0.6, sides=((48, 0.25), (72, 0.75)), scenes=0.1),
+    Phase(1.0, sides=((48, 0.15), (72, 0.3), (144, 0.45), (240, 0.1)), scenes=0.4),
 )
 
 MAX_STRETCH = 1.8
