@@ -56,9 +56,9 @@ def embed_images(clip: CLIP, images: Tensor) -> Tensor:
     visual = clip.visual
     if images.shape[-1] == visual.image_size[0]:
         embedding: Tensor = clip.encode_image(normalize_image(images))
-        return embedding
-    tokens = visual.transformer(embed_patches(visual, normalize_image(images)))
-    embedding = visual.ln_post(tokens[:, 0]) @ visual.proj
+    else:
+        tokens = visual.transformer(embed_patches(visual, normalize_image(images)))
+        embedding = visual.ln_post(tokens[:, 0]) @ visual.proj
     return embedding
 
 

@@ -13,7 +13,7 @@ from odise_frame.sizes import OdiseSize
 from pipelines.training.loop import Stage, StageSettings, step_generator
 from pipelines.training.pictures import Pictures
 
-SETTINGS = StageSettings(steps=900, batch=8, learning_rate=2e-3, seed=1)
+SETTINGS = StageSettings(steps=2400, batch=8, learning_rate=2e-3, seed=1)
 
 CROP = 64
 """Pixels: half a window. Four times as many different pictures a step for the same work."""

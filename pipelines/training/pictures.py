@@ -32,9 +32,9 @@ SETS = {
     entry.name: entry
     for entry in (
         # Masks are learnt from base concepts only; novel ones are seen through captions alone.
-        PictureSet("base-scenes", "scene", "base", side=256, first=0, count=4000),
-        PictureSet("captioned-scenes", "scene", "all", side=144, first=100_000, count=4000),
-        PictureSet("captioned-objects", "object", "all", side=144, first=200_000, count=8000),
+        PictureSet("base-scenes", "scene", "base", side=256, first=0, count=5000),
+        PictureSet("captioned-scenes", "scene", "all", side=144, first=100_000, count=5000),
+        PictureSet("captioned-objects", "object", "all", side=144, first=200_000, count=10_000),
     )
 }
 
