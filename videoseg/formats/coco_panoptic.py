@@ -31,6 +31,7 @@ from videoseg.formats.panoptic_png import (
     inside,
     panoptic_frame,
     read_categories,
+    said_index,
     segments_info,
     write_png,
 )
@@ -99,7 +100,7 @@ def read(path: Path, rate: Fraction = DEFAULT_RATE) -> RecordedSegments:
             size=size,
             where=f"{where}.segments_info",
         )
-        frames.append(RecordedFrame(png, reader))
+        frames.append(RecordedFrame(png, reader, said_index(image)))
     return RecordedSegments(path=file, format=NAME, vocabulary=categories.vocabulary, tracked=False, recorded=recorded)
 
 

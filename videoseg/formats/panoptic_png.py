@@ -206,6 +206,12 @@ class Times:
             raise InputError(f"{where}: `index`, `epoch`, `pts`, `time_base` and `time` must be numbers.") from None
 
 
+def said_index(image: Mapping[str, Any]) -> int | None:
+    """The number that an `images` entry of a file of ours gives to its frame; None in any other file."""
+    index = image.get("index")
+    return index if isinstance(index, int) and "time_base" in image else None
+
+
 def segments_info(frame: PanopticFrame, ids: Mapping[int, int]) -> list[dict[str, Any]]:
     """The `segments_info` list of a frame.
 
@@ -249,7 +255,8 @@ def frame_of_ids(
 ) -> PanopticFrame:
     """A frame from a map of a file's own ids.
 
-    Segment ids become 1, 2, … in ascending order of the file's ids; area and box are measured.
+    Segment ids become 1, 2, … in the order of `meanings`, which is that of the file: some metrics depend on what is
+    listed first. Area and box are measured.
 
     Args:
         ids: unsigned `[H, W]`.
@@ -260,7 +267,8 @@ def frame_of_ids(
         InputError: more segments than a frame holds.
     """
     present, lengths, number_of_run = _runs(ids)
-    kept = [(number, meanings[number]) for number in present.tolist() if number in meanings]
+    there = set(present.tolist())
+    kept = [(number, meaning) for number, meaning in meanings.items() if number in there]
     if len(kept) > MAX_SEGMENTS:
         raise InputError(f"{png} has {len(kept)} segments in one frame; a frame holds up to {MAX_SEGMENTS}.")
     local = {number: i + 1 for i, (number, _) in enumerate(kept)}

@@ -21,6 +21,8 @@ class RecordedFrame:
     png: Path
     """The file that holds it, for messages: of most formats a PNG."""
     read: Callable[[], PanopticFrame]
+    index: int | None = None
+    """Its number in the video where the file says so; None where it goes by its place in the list."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

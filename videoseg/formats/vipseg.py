@@ -31,6 +31,7 @@ from videoseg.formats.panoptic_png import (
     inside,
     panoptic_frame,
     read_categories,
+    said_index,
     segments_info,
     write_png,
 )
@@ -101,7 +102,7 @@ def read(path: Path, rate: Fraction = DEFAULT_RATE) -> RecordedSegments:
                 size=_size(image),
                 where=f"{place}.segments_info",
             )
-            recorded[name].append(RecordedFrame(png, reader))
+            recorded[name].append(RecordedFrame(png, reader, said_index(image)))
     return RecordedSegments(path=file, format=NAME, vocabulary=categories.vocabulary, tracked=True, recorded=recorded)
 
 
