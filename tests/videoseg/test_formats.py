@@ -197,7 +197,7 @@ class TestVipseg:
         frames = list(recorded.frames())
         assert [frame.time for frame in frames] == [0, 0.04, 0.08]
         assert [s.score for s in frames[0].segments] == [1.0, 1.0]
-        assert [s.is_thing for s in frames[0].segments] == [False, True]
+        assert [s.is_thing for s in frames[0].segments] == [True, False]
 
     def test_predictions_without_videos_and_categories(self, folder: Path) -> None:
         def bare(data: Any) -> None:
@@ -211,10 +211,10 @@ class TestVipseg:
     def test_crowds(self, folder: Path, tmp_path: Path) -> None:
         edit(folder / "pred.json", set_in(lambda data: first_segments(data)[0], "iscrowd", 1))
         first, second, _ = read_segments(folder).frames()
-        assert [(segment.track, segment.crowd) for segment in first.segments] == [(300, False), (70_000, True)]
+        assert [(segment.track, segment.crowd) for segment in first.segments] == [(70_000, True), (300, False)]  # as listed
         assert not any(segment.crowd for segment in second.segments)
         again = vipseg.write(tmp_path / "again", VOCABULARY, {"walk": [first]})
-        assert [segment.crowd for segment in next(read_segments(again).frames()).segments] == [False, True]
+        assert [segment.crowd for segment in next(read_segments(again).frames()).segments] == [True, False]
 
 
 def first_segments(data: Any) -> Any:
