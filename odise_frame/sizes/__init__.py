@@ -111,6 +111,8 @@ class OdiseSize:
     """A mask whose best category is less probable is dropped."""
     mask_image_size: int | None = None
     """Side in pixels of the square in which CLIP classifies masks, a multiple of its patch; None: CLIP's own."""
+    caption_image_size: int | None = None
+    """Side in pixels at which CLIP sees a window for the captioner, a multiple of its patch; None: CLIP's own."""
 
 
 def names() -> tuple[str, ...]:
