@@ -1,7 +1,8 @@
 """`python -m tracking.benchmark`: time per step of the tracker, and of motion estimation, on one core.
 
-Prints a table. Times are of the process's own CPU time, so that other programs on the machine disturb little; the wall
-clock of an idle machine shows the same.
+Prints a table, with `--growth` also how time grows with pixels and with segments, and with `--plot FILE` draws that
+(needs matplotlib). Times are of the process's own CPU time, so that other programs on the machine disturb little; run
+it with OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1.
 """
 
 import argparse
@@ -9,11 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracking import PanopticTracker, TrackerState
+from tracking.table import LOST
 from videoseg.motion import Motion
 from videoseg.motion_estimation import LumaPyramid, estimate_motion_between
 from videoseg.panoptic import PanopticFrame, Segment, measure_segments
@@ -107,6 +110,43 @@ def times(calls: Sequence[Callable[[], object]]) -> NDArray[np.float64]:
     return np.array(spent)
 
 
+def step_times(
+    height: int, width: int, count: int, dimension: int, *, frames: int, with_motion: bool = True
+) -> NDArray[np.float64]:
+    """Milliseconds per step on `scene`, after two frames of warming up."""
+    tracker = PanopticTracker()
+    state = tracker.new_state("benchmark")
+    motion = drift(height, width) if with_motion else None
+    pictures = [scene(t, height, width, count, dimension) for t in range(frames)]
+    return times([partial(tracker.step, frame, motion, state) for frame in pictures])[2:]
+
+
+SIZES = ((480, 854), (720, 1280), (1080, 1920), (1440, 2560), (2160, 3840))
+COUNTS = (10, 30, 100, 200, 400)
+
+
+def growth(dimension: int, frames: int) -> dict[str, list[tuple[float, float]]]:
+    """Median milliseconds per step: over megapixels (100 segments), and over segments (1920×1080)."""
+    by_size = [(h * w / 1e6, float(np.median(step_times(h, w, 100, dimension, frames=frames)))) for h, w in SIZES]
+    by_count = [(float(n), float(np.median(step_times(1080, 1920, n, dimension, frames=frames)))) for n in COUNTS]
+    return {"megapixels": by_size, "segments": by_count}
+
+
+def plot(measured: dict[str, list[tuple[float, float]]], path: str) -> None:
+    """Draws `growth` into an image file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    for place, (name, points) in zip(figure.subplots(1, 2, sharey=True), measured.items(), strict=True):
+        x, y = zip(*points, strict=True)
+        place.plot(x, y, marker="o")
+        place.set_xlabel(name)
+        place.grid(alpha=0.3)
+        place.set_ylim(bottom=0)
+    figure.axes[0].set_ylabel("ms per step, one core")
+    figure.savefig(path, dpi=120)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time per frame of tracking and of motion estimation, on one core.")
     parser.add_argument("--height", type=int, default=1080)
@@ -114,6 +154,8 @@ def main() -> None:
     parser.add_argument("--segments", type=int, default=100)
     parser.add_argument("--dimension", type=int, default=256)
     parser.add_argument("--frames", type=int, default=30)
+    parser.add_argument("--growth", action="store_true", help="also how time grows with pixels and segments")
+    parser.add_argument("--plot", help="draw the growth into this file")
     options = parser.parse_args()
     size = (options.height, options.width)
     frames = [scene(t, *size, options.segments, options.dimension) for t in range(options.frames)]
@@ -131,9 +173,11 @@ def main() -> None:
         show(name, times(calls)[2:])
     state = tracker.new_state("benchmark")
     with_lost(state, 1000, frames[0])
-    lost = sum(t.status == "lost" for t in state.tracklets)
+    lost = int(np.count_nonzero(state.tracks.status == LOST))
     calls = [partial(tracker.step, frame, motion, state) for frame in frames]
-    show(f"step, motion given, {lost} lost tracks", times(calls)[2:])
+    spent = times(calls)
+    show(f"step, motion given, {lost} lost tracks", spent[2:])
+    show("the frame in which all segments are new", spent[:1])
     saved = state.to_bytes()
     show(f"state to bytes ({len(saved) / 1e6:.1f} MB)", times([state.to_bytes] * 3))
     show("state from bytes", times([lambda: TrackerState.from_bytes(saved)] * 3))
@@ -145,11 +189,17 @@ def main() -> None:
         for k in range(min(options.frames, 18))
     ]
     pyramids = [LumaPyramid.of(view) for view in views]
-    show("luma pyramid (once per frame)", times([lambda v=view: LumaPyramid.of(v) for view in views]))  # type: ignore[misc]
+    show("luma pyramid (once per frame)", times([partial(LumaPyramid.of, view) for view in views]))
     show(
         "motion between two pyramids",
-        times([lambda k=k: estimate_motion_between(pyramids[k - 1], pyramids[k]) for k in range(1, len(views))]),  # type: ignore[misc]
+        times([partial(estimate_motion_between, before, after) for before, after in pairwise(pyramids)]),
     )
+    if options.growth or options.plot:
+        measured = growth(options.dimension, min(options.frames, 12))
+        for name, points in measured.items():
+            print(f"{name:>12s}: " + "  ".join(f"{x:g}: {y:.2f} ms" for x, y in points))
+        if options.plot:
+            plot(measured, options.plot)
 
 
 if __name__ == "__main__":

@@ -1,58 +1,89 @@
-"""`CategoryEvidence`: what a track has been taken for so far; that decides its category, not the last label."""
+"""What tracks have been taken for so far; that decides their categories, not the last label.
 
-import math
-from dataclasses import dataclass, field
+The evidence of a track is a decayed sum of class probabilities, each sighting weighted by its score and by how much of
+the object it showed: a linear pool, whose shares are as well calibrated as the probabilities that went in. The category
+with most evidence wins, with a margin against flicker.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tracking.settings import TrackerSettings
-
-Distribution = tuple[tuple[int, float], ...]
-"""(category, probability) pairs, categories distinct."""
+from tracking.table import Slots, TrackTable
 
 REPORTED = 5
 """Categories that a tracked segment reports, as many as the results on disk keep."""
 
+_FORGOTTEN = 1e-6
+"""Evidence below this share of one sure sighting is dropped."""
 
-@dataclass(slots=True)
-class CategoryEvidence:
-    """A decayed sum of class probabilities; the most supported category wins, with a margin against flicker."""
 
-    category: int = -1
-    """The category decided on; -1 before the first sighting."""
-    weights: dict[int, float] = field(default_factory=dict)
-    """Category -> evidence, largest first (by category where equal); bounded by `evidence_categories`."""
+def add(
+    table: TrackTable,
+    slots: Slots,
+    categories: NDArray[np.int32],
+    probabilities: NDArray[np.float64],
+    settings: TrackerSettings,
+) -> NDArray[np.bool_]:
+    """Adds one sighting of each track.
 
-    def add(self, distribution: Distribution, settings: TrackerSettings) -> bool:
-        """Adds one sighting; returns whether the category changed (never at the first sighting)."""
-        for category in self.weights:
-            self.weights[category] *= settings.evidence_memory
-        for category, probability in distribution:
-            self.weights[category] = self.weights.get(category, 0.0) + probability
-        order = sorted(self.weights.items(), key=lambda item: (-item[1], item[0]))
-        self.weights = dict(order[: settings.evidence_categories])
-        leader, leading = order[0]
-        first = self.category == -1
-        if first or leading > settings.evidence_margin * self.weights.get(self.category, 0.0):
-            changed = not first and leader != self.category
-            self.category = leader
-            return changed
-        return False
+    Args:
+        slots: distinct.
+        categories: int32 `[n, P]`, distinct within a row, -1 where there is none.
+        probabilities: float64 `[n, P]`: probability times weight of the sighting.
 
-    def posterior(self) -> Distribution:
-        """The strongest categories with their shares of all evidence, strongest first."""
-        total = sum(self.weights.values())
-        if total <= 0.0:
-            return ((self.category, 1.0),)
-        return tuple((category, weight / total) for category, weight in list(self.weights.items())[:REPORTED])
+    Returns:
+        bool `[n]`: whether the category changed (never at the first sighting).
+    """
+    known, weight = table.evidence_category[slots], settings.evidence_memory * table.evidence[slots]
+    same = (known[:, :, None] == categories[:, None, :]) & (categories >= 0)[:, None, :]
+    weight += np.where(same, probabilities[:, None, :], 0.0).sum(axis=2)
+    fresh = (categories >= 0) & ~same.any(axis=1)
+    known = np.concatenate([known, np.where(fresh, categories, -1)], axis=1)
+    weight = np.concatenate([weight, np.where(fresh, probabilities, 0.0)], axis=1)
+    forgotten = weight < _FORGOTTEN
+    known[forgotten], weight[forgotten] = -1, 0.0
+    order = np.lexsort((known, -weight), axis=1)[:, : table.categories]
+    known, weight = np.take_along_axis(known, order, axis=1), np.take_along_axis(weight, order, axis=1)
+    table.evidence_category[slots], table.evidence[slots] = known, weight
+    leader, current = known[:, 0], table.category[slots]
+    own = np.where(known == current[:, None], weight, 0.0).max(axis=1)
+    first = current == -1
+    turned = (first | (weight[:, 0] > settings.evidence_margin * own)) & (leader >= 0)
+    table.category[slots] = np.where(turned, leader, current)
+    result: NDArray[np.bool_] = turned & ~first & (leader != current)
+    return result
 
-    def likeness(self, distribution: Distribution) -> float:
-        """Bhattacharyya coefficient of the evidence and a segment's distribution: 0 = disjoint, 1 = equal."""
-        own = sum(self.weights.values())
-        other = sum(probability for _, probability in distribution)
-        if own <= 0.0 or other <= 0.0:
-            return 0.0
-        common = 0.0
-        for category, probability in distribution:
-            weight = self.weights.get(category)
-            if weight is not None:
-                common += math.sqrt(weight * probability)
-        return min(common / math.sqrt(own * other), 1.0)
+
+def posterior(
+    table: TrackTable, slots: Slots, settings: TrackerSettings
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """The strongest categories and their probabilities, strongest first.
+
+    Shares of the evidence are raised to `evidence_sharpness`: sightings agree by more than chance, so that many of
+    them say more than one.
+
+    Returns:
+        int32 and float64 `[n, REPORTED]`; category -1 where there are fewer.
+    """
+    sharp = table.evidence[slots] ** settings.evidence_sharpness
+    total = np.add.reduce(sharp, axis=1)[:, None]
+    share = sharp / np.maximum(total, 1e-300)
+    return table.evidence_category[slots, :REPORTED], share[:, :REPORTED]
+
+
+def likeness(
+    table: TrackTable, slots: Slots, categories: NDArray[np.int32], probabilities: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Bhattacharyya coefficient of each track's evidence and a segment's probabilities: 0 = disjoint, 1 = equal.
+
+    Args:
+        slots: one for each pair; may repeat.
+        categories, probabilities: `[n, P]`, the segment of each pair.
+    """
+    known, weight = table.evidence_category[slots], table.evidence[slots]
+    same = (known[:, :, None] == categories[:, None, :]) & (categories >= 0)[:, None, :]
+    common = np.where(same, np.sqrt(weight[:, :, None] * probabilities[:, None, :]), 0.0).sum(axis=(1, 2))
+    scale = np.sqrt(weight.sum(axis=1) * probabilities.sum(axis=1))
+    result: NDArray[np.float64] = np.minimum(common / np.maximum(scale, 1e-12), 1.0)
+    return result

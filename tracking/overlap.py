@@ -4,6 +4,8 @@ Maps here are sampled (every `stride`-th row and column of the frame); coordinat
 in pixels of the full frame.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,21 +41,65 @@ def sample(id_map: NDArray[np.uint16], stride: int) -> NDArray[np.uint16]:
     return sampled
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SampledMap:
+    """A sampled map and where its runs of equal numbers begin: it has far fewer runs than samples.
+
+    A run may go on from the end of one row to the start of the next.
+    """
+
+    numbers: NDArray[np.uint16]
+    """uint16 `[h, w]`, contiguous."""
+    starts: NDArray[np.intp]
+    """intp `[n]`: places in the flattened map at which a run begins, ascending, the first 0."""
+
+    @classmethod
+    def of(cls, sampled: NDArray[np.uint16], number: NDArray[np.uint16] | None = None) -> "SampledMap":
+        """From a contiguous map `[h, w]`, with `number[id]` in the place of each id if `number` is given."""
+        starts = np.flatnonzero(_changes(sampled))
+        if number is not None:
+            ids = sampled.ravel()[starts]
+            sampled = np.repeat(number[ids], np.diff(starts, append=sampled.size)).reshape(sampled.shape)
+        return cls(numbers=sampled, starts=starts)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.numbers.shape[0], self.numbers.shape[1]
+
+    def areas(self, count: int) -> NDArray[np.int64]:
+        """int64 `[count]`: samples of each number."""
+        length = np.diff(self.starts, append=self.numbers.size)
+        return np.bincount(self.numbers.ravel()[self.starts], weights=length, minlength=count).astype(np.int64)
+
+
+def _changes(sampled: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """bool `[h · w]`: where a run begins."""
+    flat = sampled.ravel()
+    change = np.empty(flat.size, dtype=bool)
+    change[:1] = True
+    np.not_equal(flat[1:], flat[:-1], out=change[1:])
+    return change
+
+
 def joint_histogram(
-    first: NDArray[np.uint16], second: NDArray[np.uint16], num_first: int, num_second: int
+    first: NDArray[np.uint16], second: SampledMap, num_first: int, num_second: int
 ) -> NDArray[np.int64]:
-    """Counts pairs of ids at equal places.
+    """Counts pairs of numbers at equal places; exact.
 
     Args:
-        first, second: uint16, of equal shape; ids below `num_first` and `num_second`.
+        first: uint16 `[h, w]`, contiguous, numbers below `num_first`.
+        second: of the same shape, numbers below `num_second`.
 
     Returns:
         int64 `[num_first, num_second]`; row and column 0 are void.
     """
-    row_starts = np.arange(num_first, dtype=np.intp) * num_second
-    keys = row_starts.take(first.ravel())
-    keys += second.ravel()
-    return np.bincount(keys, minlength=num_first * num_second).reshape(num_first, num_second)
+    change = _changes(first)
+    change[second.starts] = True
+    starts = np.flatnonzero(change)
+    key = first.ravel()[starts].astype(np.intp) * num_second + second.numbers.ravel()[starts]
+    length = np.diff(starts, append=first.size)
+    joint = np.bincount(key, weights=length, minlength=num_first * num_second)
+    return joint.astype(np.int64).reshape(num_first, num_second)
 
 
 def intersection_over_union(
@@ -83,35 +129,31 @@ def compensate(previous: NDArray[np.uint16], motion: Motion, stride: int, outsid
     if not motion.displacement.any():
         return previous
     height, width = previous.shape
-    steps = np.rint(motion.displacement.astype(np.float32) / stride).astype(np.int32)
-    margin = int(np.abs(steps).max(initial=0)) + motion.block // stride
-    padded = np.full((height + 2 * margin, width + 2 * margin), outside, dtype=previous.dtype)
-    padded[margin : margin + height, margin : margin + width] = previous
-    pitch = padded.shape[1]
-    offset = steps[..., 1] * pitch + steps[..., 0]
-    rows, columns = offset.shape
-    if motion.block % stride == 0:
+    steps = np.rint(motion.displacement.astype(np.float32) / stride).astype(np.intp)
+    rows, columns = steps.shape[:2]
+    if motion.block % stride:
+        side = 1
+        y, x = (np.minimum(np.arange(n) * stride // motion.block, m - 1) for n, m in ((height, rows), (width, columns)))
+        steps, rows, columns = steps[y[:, None], x], height, width
+    else:
         side = motion.block // stride
-        y = (np.arange(rows * side, dtype=np.int32) + margin) * pitch
-        x = np.arange(columns * side, dtype=np.int32) + margin
-        # The last blocks may stick out of the picture by less than a block: the margin holds that too.
-        source = (y[:, None] + x).reshape(rows, side, columns, side) + offset[:, None, :, None]
-        moved: NDArray[np.uint16] = padded.ravel().take(source.reshape(rows * side, columns * side), mode="clip")
-        return np.ascontiguousarray(moved[:height, :width])
-    block_y = np.minimum(np.arange(height) * stride // motion.block, rows - 1)
-    block_x = np.minimum(np.arange(width) * stride // motion.block, columns - 1)
-    y = (np.arange(height, dtype=np.int32) + margin) * pitch
-    x = np.arange(width, dtype=np.int32) + margin
-    taken: NDArray[np.uint16] = padded.ravel().take(y[:, None] + x + offset[block_y[:, None], block_x])
-    return taken
+    # The last blocks may stick out of the picture by less than a block: the margin holds that too.
+    margin = int(np.abs(steps).max(initial=0)) + side
+    pitch = width + 2 * margin
+    padded = np.full((height + 2 * margin, pitch), outside, dtype=previous.dtype)
+    padded[margin : margin + height, margin : margin + width] = previous
+    corner = (np.arange(rows)[:, None] * side + margin + steps[..., 1]) * pitch
+    corner += np.arange(columns) * side + margin + steps[..., 0]
+    source = corner[:, None, :] + (np.arange(side) * pitch)[:, None]
+    # Overlapping records of one row of a block each, so that a row is copied at once.
+    record = np.dtype((np.void, side * padded.itemsize))
+    records = np.ndarray((padded.size - side + 1,), dtype=record, buffer=padded, strides=(padded.itemsize,))
+    moved = records[source.ravel()].view(previous.dtype).reshape(rows * side, columns * side)
+    return np.ascontiguousarray(moved[:height, :width])
 
 
 def shifted_histogram(
-    previous: NDArray[np.uint16],
-    current: NDArray[np.uint16],
-    num_previous: int,
-    num_current: int,
-    shift: NDArray[np.int32],
+    previous: SampledMap, current: SampledMap, num_previous: int, num_current: int, shift: NDArray[np.intp]
 ) -> NDArray[np.int64]:
     """The joint histogram when every segment of the previous map moves by a shift of its own.
 
@@ -119,22 +161,35 @@ def shifted_histogram(
     picture is not counted.
 
     Args:
-        previous, current: uint16 `[h, w]`.
-        shift: int32 `[num_previous, 2]`: (dx, dy) in samples, previous to current.
+        previous, current: of equal shape.
+        shift: intp `[num_previous, 2]`: (dx, dy) in samples, previous to current.
 
     Returns:
         int64 `[num_previous, num_current]`.
     """
     if not shift.any():
-        return joint_histogram(previous, current, num_previous, num_current)
+        return joint_histogram(previous.numbers, current, num_previous, num_current)
     height, width = current.shape
-    shift = np.clip(shift, [-width, -height], [width, height])
-    margin_x, margin_y = (int(m) for m in np.abs(shift).max(axis=0))
-    padded = np.full((height + 2 * margin_y, width + 2 * margin_x), num_current, dtype=current.dtype)
-    padded[margin_y : margin_y + height, margin_x : margin_x + width] = current
-    pitch = padded.shape[1]
-    offset = shift[:, 1] * pitch + shift[:, 0]
-    y = (np.arange(height, dtype=np.int32) + margin_y) * pitch
-    x = np.arange(width, dtype=np.int32) + margin_x
-    landed = padded.ravel().take((y[:, None] + x) + offset.take(previous))
-    return joint_histogram(previous, landed, num_previous, num_current + 1)[:, :-1]
+    # Runs that don't go on over the end of a row, so that they can be moved.
+    begins = np.zeros(height * width, dtype=bool)
+    begins[previous.starts] = True
+    begins[::width] = True
+    starts = np.flatnonzero(begins)
+    numbers = previous.numbers.ravel()[starts]
+    y, left = np.divmod(starts, width)
+    right = left + np.diff(starts, append=height * width)
+    left = np.clip(left + shift[numbers, 0], 0, width)
+    right = np.clip(right + shift[numbers, 0], 0, width)
+    y = y + shift[numbers, 1]
+    there = (y >= 0) & (y < height) & (left < right)
+    begin, end, numbers = (y * width + left)[there], (y * width + right)[there], numbers[there]
+    # Every run of the current map that a moved run touches.
+    first = np.searchsorted(current.starts, begin, side="right") - 1
+    count = np.searchsorted(current.starts, end, side="left") - first
+    moved = np.repeat(np.arange(len(begin)), count)
+    touched = np.arange(len(moved)) - np.repeat(np.cumsum(count) - count, count) + first[moved]
+    stop = np.append(current.starts[1:], height * width)
+    length = np.minimum(stop[touched], end[moved]) - np.maximum(current.starts[touched], begin[moved])
+    key = numbers[moved].astype(np.intp) * num_current + current.numbers.ravel()[current.starts[touched]]
+    joint = np.bincount(key, weights=length, minlength=num_previous * num_current)
+    return joint.astype(np.int64).reshape(num_previous, num_current)

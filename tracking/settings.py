@@ -28,6 +28,14 @@ class TrackerSettings:
     0.6, the true partner's 0.35 outweighs the stranger's 0.5·0.6 once classes agree."""
     class_weight: float = 0.15
     """Weight of class likeness. It breaks ties; labels flicker, so alone it never decides."""
+    size_weight: float = 0.1
+    """Weight of size and place. It tells a whole object from a fragment of it, and the one that moves on as before from
+    one that doesn't; occlusion changes both, so it weighs least."""
+    high_score: float = 0.5
+    """Segments of this score and more choose their tracks first; the others get what is left. Half is where a
+    calibrated segmenter is right as often as wrong. Scores that are all equal make one round."""
+    low_accept: float = 0.5
+    """Least likeness of a pair with a segment of low confidence: a doubtful segment must lie where the track was."""
     accept: float = 0.4
     """Least likeness of a pair, in [0, 1]. Without embeddings and with equal classes this is an overlap (IoU) of 0.22,
     with contradicting classes of 0.52 (systems that go by IoU alone take 0.3 to 0.5); with good embeddings an object
@@ -103,6 +111,27 @@ class TrackerSettings:
     max_lost: int = 1000
     """Lost tracks kept at most (the longest gone end first): 8 MB of embeddings of 256 numbers."""
 
+    # Splits, merges, duplicates
+
+    explained_share: float = 0.7
+    """A segment of which this share lies on a live track that was seen in this frame already is taken for a part of
+    it, not for a birth, unless its embedding says otherwise: 0.5 would take in neighbours through boundary noise and
+    motion, 1 would miss fragments that noise moves over the edge."""
+    explained_growth: float = 1.4
+    """With its part a track may be so many times as large as before: more is something new beside it."""
+    split_seconds: float = 0.4
+    """How long a track may come in parts before the parts become tracks: segmenters split for some frames, objects for
+    good."""
+    merged_share: float = 0.7
+    """A missing track is taken to have merged into another if that one's segment covers this share of its last mask,
+    and has grown by as much."""
+
+    # Output
+
+    fill_seconds: float = 0.0
+    """How long a confirmed track that is missing is drawn on, moved as predicted, where pixels belong to nobody. Off:
+    the segmenter's word stands. Files with delayed output fill half a second and take back what did not return."""
+
     # Category by evidence
 
     evidence_memory: float = 0.98
@@ -110,6 +139,9 @@ class TrackerSettings:
     wrong start is mended within about as long."""
     evidence_margin: float = 1.1
     """A track's category changes when the evidence for another is larger by this factor: at a tie nothing flickers."""
+    evidence_sharpness: float = 1.0
+    """Power to which shares of the evidence are raised to give probabilities: 1 is right where sightings repeat one
+    mistake, more where they err independently."""
     evidence_categories: int = 16
     """Categories kept per track: three times what a segment brings (5), so that a second choice is not forgotten."""
 
@@ -117,7 +149,10 @@ class TrackerSettings:
         for name in ("embedding_memory", "velocity_memory", "evidence_memory", "clear_view", "stable_size"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"The tracker setting {name} must be in [0, 1), got {getattr(self, name)}.")
-        for name in ("accept", "overlap_gate", "refind_likeness", "contradiction", "gallery_novelty"):
+        for name in (
+            "accept", "overlap_gate", "refind_likeness", "contradiction", "gallery_novelty", "low_accept",
+            "high_score", "explained_share", "merged_share",
+        ):  # fmt: skip
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"The tracker setting {name} must be in [0, 1], got {getattr(self, name)}.")
         for name in ("overlap_side", "gallery_size", "confirm_hits", "evidence_categories"):
@@ -126,14 +161,16 @@ class TrackerSettings:
         for name in (
             "tentative_misses", "patience", "patience_misses", "silhouette_seconds", "max_silhouettes", "max_lost",
             "memory_seconds", "place_gate", "refind_deviations", "embedding_weight", "class_weight",
+            "size_weight", "split_seconds", "fill_seconds",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise InputError(f"The tracker setting {name} must not be negative, got {getattr(self, name)}.")
         for name in (
             "overlap_weight", "contrast_frames", "silhouette_fade", "velocity_seconds", "reach_seconds",
+            "evidence_sharpness",
         ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise InputError(f"The tracker setting {name} must be positive, got {getattr(self, name)}.")
-        for name in ("size_gate", "evidence_margin"):
+        for name in ("size_gate", "evidence_margin", "explained_growth"):
             if getattr(self, name) < 1:
                 raise InputError(f"The tracker setting {name} is a ratio of at least 1, got {getattr(self, name)}.")

@@ -4,76 +4,30 @@ import json
 import struct
 import zlib
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracking import camera
-from tracking.category_evidence import CategoryEvidence
+from tracking.overlap import SampledMap
+from tracking.table import Silhouette, TrackTable
 from videoseg.errors import InputError
 
-Status = Literal["tentative", "confirmed", "lost"]
-
 _MAGIC = b"videoseg tracker"
+_ON_GRID = ("embedding", "gallery")
+"""Columns whose numbers are multiples of 1/2048 in [-1, 1] (see `tracking.gallery`): int16 holds them exactly."""
 
 
-@dataclass(slots=True, eq=False)
-class Silhouette:
-    """The last mask of a track that is missing, to be compared where the track should be by now."""
-
-    mask: NDArray[np.bool_]
-    """bool `[h, w]` at the stride of the overlap maps."""
-    left: float
-    """From the middle of the track's box to the left edge of the mask, in samples."""
-    top: float
-
-
-@dataclass(slots=True, eq=False)
-class Tracklet:
-    """One thing, or one region of stuff, followed through the frames."""
-
-    key: int
-    """Own number within the state, in order of birth."""
-    track: int
-    """Public track id; 0 for a region of stuff, whose id is that of its category at the time."""
-    is_thing: bool
-    status: Status
-    hits: int
-    """Frames in which it was seen."""
-    misses: int
-    """Frames in a row in which it was not."""
-    last_clock: float
-    """When it was last seen, in seconds of the state's clock."""
-    placed: bool
-    """False after a cut: where it was says nothing about where it is."""
-    box: tuple[float, float, float, float]
-    """Left, top, right, bottom in pixels of the frame in which it was last seen."""
-    centre: tuple[float, float]
-    """Middle of the box in coordinates of the scene."""
-    velocity: tuple[float, float]
-    """In coordinates of the scene per second."""
-    area: float
-    """Usual number of pixels: a decayed mean."""
-    evidence: CategoryEvidence = field(default_factory=CategoryEvidence)
-    embedding: NDArray[np.float32] | None = None
-    """float32 `[D]`, decayed mean of unit length."""
-    gallery: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
-    """float32 `[n, D]`."""
-    silhouette: Silhouette | None = None
-
-    @property
-    def nbytes(self) -> int:
-        size = 400 + 16 * len(self.evidence.weights) + self.gallery.nbytes
-        size += 0 if self.embedding is None else self.embedding.nbytes
-        return size + (0 if self.silhouette is None else self.silhouette.mask.nbytes)
+def _nothing() -> SampledMap:
+    return SampledMap.of(np.zeros((0, 0), dtype=np.uint16))
 
 
 @dataclass(slots=True, eq=False)
 class TrackerState:
     """What one stream has been so far. Change it only through the tracker."""
 
-    format_version: ClassVar[int] = 1
+    format_version: ClassVar[int] = 2
 
     stream: str
     next_track: int = 1
@@ -88,37 +42,40 @@ class TrackerState:
     size: tuple[int, int] | None = None
     """Height and width of the last frame."""
     world: camera.Transform = field(default_factory=camera.identity)
-    previous_map: NDArray[np.uint16] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.uint16))
+    previous_map: SampledMap = field(default_factory=_nothing)
     """Sampled map of the last frame: 0 = void, `i + 1` = its segment number `i` in raster order."""
-    previous_keys: list[int] = field(default_factory=list)
-    """Keys of the tracklets of those segments."""
+    previous_keys: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """int64: keys of the tracks of those segments."""
     contrast: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Decayed count, sum and sum of squares of cosines between different segments of one frame."""
-    tracklets: list[Tracklet] = field(default_factory=list)
-    """In ascending order of key."""
+    kin: tuple[float, float] = (0.0, 0.0)
+    """Decayed count and sum of cosines between tracks and their own segments."""
+    tracks: TrackTable = field(default_factory=TrackTable)
     stuff_tracks: dict[int, int] = field(default_factory=dict)
     """Category -> track id."""
 
     @property
     def nbytes(self) -> int:
         """Bytes held, about."""
-        own = self.previous_map.nbytes + 16 * (len(self.previous_keys) + len(self.stuff_tracks)) + 300
-        return own + sum(tracklet.nbytes for tracklet in self.tracklets)
+        own = self.previous_map.numbers.nbytes + self.previous_map.starts.nbytes + self.previous_keys.nbytes
+        return own + 16 * len(self.stuff_tracks) + 300 + self.tracks.nbytes
 
     def to_bytes(self) -> bytes:
         """A self-contained copy: equal states give equal bytes (no pickle; JSON for numbers, raw arrays)."""
-        arrays: list[NDArray[Any]] = []
-
-        def keep(array: NDArray[Any] | None) -> int | None:
-            if array is None:
-                return None
-            arrays.append(np.ascontiguousarray(array))
-            return len(arrays) - 1
-
-        def describe(silhouette: Silhouette) -> list[Any]:
-            mask = silhouette.mask
-            return [keep(np.packbits(mask)), mask.shape, silhouette.left, silhouette.top]
-
+        arrays: dict[str, NDArray[Any]] = {
+            "previous_map": self.previous_map.numbers,
+            "previous_keys": self.previous_keys,
+            "world": self.world,
+        }
+        table = self.tracks
+        rows = table.rows()
+        for name, column in table.arrays():
+            taken = column[rows]
+            arrays[f"tracks.{name}"] = np.rint(taken * 2048.0).astype("<i2") if name in _ON_GRID else taken
+        silhouettes = []
+        for key, silhouette in sorted(table.silhouettes.items()):
+            arrays[f"silhouette.{key}"] = np.packbits(silhouette.mask)
+            silhouettes.append([key, *silhouette.mask.shape, silhouette.left, silhouette.top])
         data: dict[str, Any] = {
             "stream": self.stream,
             "next_track": self.next_track,
@@ -129,36 +86,16 @@ class TrackerState:
             "last_index": self.last_index,
             "last_epoch": self.last_epoch,
             "size": self.size,
-            "world": self.world.tolist(),
-            "previous_map": keep(self.previous_map),
-            "previous_keys": self.previous_keys,
             "contrast": self.contrast,
+            "kin": self.kin,
+            "gallery_size": table.gallery_size,
+            "categories": table.categories,
             "stuff_tracks": list(self.stuff_tracks.items()),
-            "tracklets": [
-                {
-                    "key": t.key,
-                    "track": t.track,
-                    "is_thing": t.is_thing,
-                    "status": t.status,
-                    "hits": t.hits,
-                    "misses": t.misses,
-                    "last_clock": t.last_clock,
-                    "placed": t.placed,
-                    "box": t.box,
-                    "centre": t.centre,
-                    "velocity": t.velocity,
-                    "area": t.area,
-                    "evidence": [t.evidence.category, list(t.evidence.weights.items())],
-                    "embedding": keep(t.embedding),
-                    "gallery": keep(t.gallery),
-                    "silhouette": None if t.silhouette is None else describe(t.silhouette),
-                }
-                for t in self.tracklets
-            ],
-        }  # fmt: skip
-        data["arrays"] = [[array.dtype.str, array.shape] for array in arrays]
+            "silhouettes": silhouettes,
+            "arrays": [[name, array.dtype.str, array.shape] for name, array in arrays.items()],
+        }
         head = json.dumps(data, ensure_ascii=True, separators=(",", ":")).encode()
-        body = zlib.compress(struct.pack("<Q", len(head)) + head + b"".join(a.tobytes() for a in arrays), 1)
+        body = zlib.compress(struct.pack("<Q", len(head)) + head + b"".join(a.tobytes() for a in arrays.values()), 1)
         return _MAGIC + struct.pack("<II", self.format_version, zlib.crc32(body)) + body
 
     @classmethod
@@ -184,11 +121,19 @@ class TrackerState:
         body = zlib.decompress(data[start:])
         length = struct.unpack("<Q", body[:8])[0]
         head: dict[str, Any] = json.loads(body[8 : 8 + length])
-        arrays, position = [], 8 + length
-        for dtype, shape in head["arrays"]:
+        arrays: dict[str, NDArray[Any]] = {}
+        position = 8 + length
+        for name, dtype, shape in head["arrays"]:
             count = int(np.prod(shape, dtype=np.int64))
-            arrays.append(np.frombuffer(body, dtype=dtype, count=count, offset=position).reshape(shape).copy())
-            position += arrays[-1].nbytes
+            arrays[name] = np.frombuffer(body, dtype=dtype, count=count, offset=position).reshape(shape).copy()
+            position += arrays[name].nbytes
+        table = TrackTable(gallery_size=head["gallery_size"], categories=head["categories"])
+        for name, _ in list(table.arrays()):
+            column = arrays[f"tracks.{name}"]
+            setattr(table, name, column.astype(np.float32) / np.float32(2048.0) if name in _ON_GRID else column)
+        for key, height, width, left, top in head["silhouettes"]:
+            mask = np.unpackbits(arrays[f"silhouette.{key}"], count=height * width).reshape(height, width)
+            table.silhouettes[key] = Silhouette(mask.astype(bool), left, top)
         return cls(
             stream=head["stream"],
             next_track=head["next_track"],
@@ -199,38 +144,11 @@ class TrackerState:
             last_index=head["last_index"],
             last_epoch=head["last_epoch"],
             size=None if head["size"] is None else (head["size"][0], head["size"][1]),
-            world=np.array(head["world"], dtype=np.float64),
-            previous_map=arrays[head["previous_map"]],
-            previous_keys=head["previous_keys"],
+            world=arrays["world"],
+            previous_map=SampledMap.of(arrays["previous_map"]),
+            previous_keys=arrays["previous_keys"],
             contrast=(head["contrast"][0], head["contrast"][1], head["contrast"][2]),
+            kin=(head["kin"][0], head["kin"][1]),
+            tracks=table,
             stuff_tracks=dict(head["stuff_tracks"]),
-            tracklets=[_read_tracklet(entry, arrays) for entry in head["tracklets"]],
         )
-
-
-def _read_tracklet(entry: dict[str, Any], arrays: list[NDArray[Any]]) -> Tracklet:
-    silhouette = None
-    if entry["silhouette"] is not None:
-        number, (height, width), left, top = entry["silhouette"]
-        mask = np.unpackbits(arrays[number], count=height * width).reshape(height, width).astype(bool)
-        silhouette = Silhouette(mask, left, top)
-    category, weights = entry["evidence"]
-    box, centre, velocity = entry["box"], entry["centre"], entry["velocity"]
-    return Tracklet(
-        key=entry["key"],
-        track=entry["track"],
-        is_thing=entry["is_thing"],
-        status=entry["status"],
-        hits=entry["hits"],
-        misses=entry["misses"],
-        last_clock=entry["last_clock"],
-        placed=entry["placed"],
-        box=(box[0], box[1], box[2], box[3]),
-        centre=(centre[0], centre[1]),
-        velocity=(velocity[0], velocity[1]),
-        area=entry["area"],
-        evidence=CategoryEvidence(category, dict(weights)),
-        embedding=None if entry["embedding"] is None else arrays[entry["embedding"]],
-        gallery=arrays[entry["gallery"]],
-        silhouette=silhouette,
-    )

@@ -58,7 +58,9 @@ def stitch(
             raise ValueError(f"the frame has {first.size} pixels in one chunk and {second.size} in the other")
         first_map, first_tracks = before.add(first)
         second_map, second_tracks = after.add(second)
-        joint = overlap.joint_histogram(first_map, second_map, len(first_tracks) + 1, len(second_tracks) + 1)
+        joint = overlap.joint_histogram(
+            first_map, overlap.SampledMap.of(second_map), len(first_tracks) + 1, len(second_tracks) + 1
+        )
         for i, j in zip(*np.nonzero(joint[1:, 1:]), strict=True):
             shared[first_tracks[i], second_tracks[j]] += int(joint[i + 1, j + 1])
     result = _pair_things(before, after, shared, solver)

@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tracking import camera, life_cycle, overlap
+from tracking import camera, category_evidence, gallery, life_cycle, overlap
 from tracking.assignment import Solver, assign
 from tracking.cost import Contrast, cost, size_allows
-from tracking.gallery import cosines
-from tracking.observation import Observation, observe
+from tracking.filling import fill_gaps
+from tracking.observation import Observation, kinds_of, observe
 from tracking.settings import TrackerSettings
-from tracking.state import Silhouette, TrackerState, Tracklet
+from tracking.state import TrackerState
+from tracking.table import LOST, Silhouette, Slots, TrackTable
 from videoseg.motion import Motion
 from videoseg.panoptic import PanopticFrame, Segment
 from videoseg.protocols import TrackingStep
@@ -33,13 +34,14 @@ class PanopticTracker:
     """Follows the segments of any segmenter through a stream, one frame at a time and without delay.
 
     Every segment of every frame comes out with a track id and the category for which its track has the most evidence.
-    Ids start at 1, grow in the order of birth (within a frame: in raster order of the segments' first pixels) and are
-    never used again; an id never serves two segments of a frame.
+    Ids start at 1, grow in the order of birth (within a frame: things in raster order of their first pixels, then
+    stuff) and are never used again; an id never serves two segments of a frame.
 
-    Things are followed one by one (see `tracking.life_cycle`). Stuff has one track per category and stream. Its label
-    is steadied too: regions of stuff are followed by overlap and gather evidence, and where that gives two regions of a
-    frame the same category, they come out as one segment (id and embedding of the larger, `id_map` rewritten), as the
-    panoptic formats want it.
+    Things are followed one by one (see `tracking.life_cycle`). A segment that only repeats a part of a track that was
+    found already is no birth: it comes out as one segment with the rest of it, as long as that lasts no longer than
+    `split_seconds`. Stuff has one track per category and stream. Its label is steadied too: regions of stuff are
+    followed by overlap and gather evidence, and where that gives two regions of a frame the same category, they come
+    out as one segment (id and embedding of the larger, `id_map` rewritten), as the panoptic formats want it.
 
     What comes out does not depend on how segments are numbered, and is the same on every run.
 
@@ -60,14 +62,17 @@ class PanopticTracker:
         self.settings = settings or TrackerSettings()
         self.vocabulary = vocabulary
         self.solver: Solver = solver
+        self._kinds = kinds_of(vocabulary)
 
     def describe(self) -> Mapping[str, str]:
         """Name, version of the rules and all settings: what results depend on."""
-        return {"name": "PanopticTracker", "version": "1", "settings": json.dumps(asdict(self.settings))}
+        return {"name": "PanopticTracker", "version": "2", "settings": json.dumps(asdict(self.settings))}
 
     def new_state(self, stream: str) -> TrackerState:
         """The state of a stream of which nothing has been seen yet."""
-        return TrackerState(stream=stream)
+        settings = self.settings
+        table = TrackTable(gallery_size=settings.gallery_size, categories=settings.evidence_categories)
+        return TrackerState(stream=stream, tracks=table)
 
     def step(self, frame: PanopticFrame, motion: Motion | None, state: TrackerState) -> TrackingStep:
         """Takes the next frame and gives it out with tracks.
@@ -78,38 +83,63 @@ class PanopticTracker:
             state: changed in place.
 
         Returns:
-            The one frame, and the events in it in the order: cut, ends and losses, sightings, births.
+            The one frame, and the events in it in the order: cut, sightings, ends and losses, births.
         """
         settings = self.settings
         events = self._advance(frame, motion, state)
         stride = overlap.stride_for(*frame.size, settings.overlap_side)
-        observation = observe(frame, stride, self.vocabulary)
+        observation = observe(frame, stride, self._kinds)
         contrast = self._contrast(observation, state)
-        placed = [t for t in state.tracklets if t.placed and (t.misses == 0 or t.status != "lost" or t.silhouette)]
+        table = state.tracks
+        rows = table.rows()
+        outlined = np.isin(table.key[rows], list(table.silhouettes)) if table.silhouettes else False
+        here = (table.misses[rows] == 0) | (table.status[rows] != LOST) | outlined
+        placed = rows[table.placed[rows] & here]
         place = self._predict(placed, state, frame.size)
-        overlaps = self._overlaps(placed, place, observation, motion, stride, state)
-        owner: dict[int, Tracklet] = {}
-        for i, j in self._match_by_place(placed, place, observation, overlaps, contrast):
+        seen = self._overlaps(placed, place, observation, motion, stride, state)
+        owner = np.full(len(observation), -1, dtype=np.intp)
+        how: dict[int, str] = {}
+        for i, j in self._match_by_place(placed, place, observation, seen.iou, contrast, state):
             owner[j] = placed[i]
-            missing = placed[i].misses > 0
-            how = "found where its silhouette was expected" if missing else "overlaps its last mask"
-            events += life_cycle.sighting(placed[i], state, observation, j, settings, how)
-        for tracklet, j in self._match_lost(observation, owner, contrast, state, frame.size):
-            owner[j] = tracklet
-            events += life_cycle.sighting(tracklet, state, observation, j, settings, "recognised by its embedding")
-        events += self._miss(owner, stride, state)
-        tracked, births = self._publish(frame, observation, owner, state)
-        events += births
+            missing = table.misses[placed[i]] > 0
+            how[j] = "found where its silhouette was expected" if missing else "overlaps its last mask"
+        for slot, j in self._match_lost(observation, owner, contrast, state, frame.size):
+            owner[j] = slot
+            how[j] = "recognised by its embedding"
+        parts, separated = self._parts(placed, observation, owner, seen, contrast, state)
+        observation = _with_parts(observation, parts)
+        found = np.flatnonzero(owner >= 0)
+        found = found[np.argsort(table.key[owner[found]])]
+        slots = owner[found]
+        events += life_cycle.found_again(state, slots, [how[j] for j in found.tolist()])
+        missed = np.setdiff1d(rows, slots)
+        missed = missed[np.argsort(table.key[missed])]
+        self._outline(missed, stride, state)
+        events += self._merges(placed, seen, observation, owner, state)
+        events += life_cycle.sightings(state, observation, slots, found, settings)
+        events += life_cycle.misses(state, missed, settings)
+        born = np.setdiff1d(np.flatnonzero(owner < 0), list(parts))
+        owner[born] = fresh = life_cycle.births(state, observation, born)
+        confirmed = life_cycle.sightings(state, observation, fresh, born, settings)
+        tracked, told = self._publish(frame, observation, owner, parts, born, separated, state)
+        events += sorted(told, key=lambda event: event.track) + confirmed
         events += life_cycle.limit(state, settings)
+        for part, whole in parts.items():
+            owner[part] = owner[whole]
         state.previous_map = observation.map
-        state.previous_keys = [owner[j].key for j in range(len(observation))]
+        state.previous_keys = table.key[owner]
         state.size = frame.size
+        if settings.fill_seconds > 0.0:
+            tracked = self._fill(tracked, stride, state)
         return TrackingStep(frames=(tracked,), events=tuple(events))
 
     def finish(self, state: TrackerState) -> TrackingStep:
         """Ends every track that still lives. Nothing is held back, so no frames come."""
-        alive = sorted({t.track for t in state.tracklets if t.is_thing} | set(state.stuff_tracks.values()))
-        state.tracklets, state.stuff_tracks, state.previous_keys = [], {}, []
+        table = state.tracks
+        rows = table.rows()
+        alive = sorted({*table.track[rows[table.is_thing[rows]]].tolist(), *state.stuff_tracks.values()})
+        table.drop(rows)
+        state.stuff_tracks, state.previous_keys = {}, np.zeros(0, dtype=np.int64)
         events = tuple(TrackEvent("ended", track, state.last_index, "the stream ended") for track in alive)
         return TrackingStep(events=events)
 
@@ -141,7 +171,7 @@ class PanopticTracker:
         if observation.embedding is not None:
             known = observation.embedding[observation.has_embedding]
             if len(known) > 1:
-                values = cosines(known[:-1], known[1:]).astype(np.float64)
+                values = np.einsum("nd,nd->n", known[:-1], known[1:]).astype(np.float64)
                 memory = 1.0 - 1.0 / self.settings.contrast_frames
                 count, total, squares = state.contrast
                 state.contrast = (
@@ -149,228 +179,347 @@ class PanopticTracker:
                     memory * total + float(np.add.reduce(values)),
                     memory * squares + float(np.add.reduce(values * values)),
                 )
-        return Contrast.of(*state.contrast)
+        return Contrast.of(state.contrast, state.kin)
 
-    def _predict(self, tracklets: Sequence[Tracklet], state: TrackerState, size: tuple[int, int]) -> "_Place":
-        """Where tracklets should be in this frame and how far from there they may be."""
-        settings = self.settings
-        count = len(tracklets)
-        centre = np.array([t.centre for t in tracklets], dtype=np.float64).reshape(count, 2)
-        velocity = np.array([t.velocity for t in tracklets], dtype=np.float64).reshape(count, 2)
-        box = np.array([t.box for t in tracklets], dtype=np.float64).reshape(count, 4)
-        gone = state.clock - np.array([t.last_clock for t in tracklets], dtype=np.float64)
-        missing = np.array([t.misses > 0 for t in tracklets], dtype=bool)
+    def _predict(self, slots: Slots, state: TrackerState, size: tuple[int, int]) -> "_Place":
+        """Where tracks should be in this frame and how far from there they may be."""
+        settings, table = self.settings, state.tracks
+        velocity, box = table.velocity[slots], table.box[slots]
+        gone = state.clock - table.last_clock[slots]
+        missing = table.misses[slots] > 0
         seconds = settings.velocity_seconds
         slowing = seconds * -np.expm1(-gone / seconds)
         to_picture = camera.invert(state.world)
-        expected = camera.apply(to_picture, centre + velocity * slowing[:, None])
+        expected = camera.apply(to_picture, table.centre[slots] + velocity * slowing[:, None])
         shift = camera.turn(to_picture, velocity) * slowing[:, None]
         # The last box may have been a sliver: at least the diagonal of a square of the usual area.
-        usual = np.sqrt(2.0 * np.array([t.area for t in tracklets], dtype=np.float64))
+        usual = np.sqrt(2.0 * table.area[slots])
         diagonal = np.maximum(np.hypot(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]), usual)
         speed = np.hypot(velocity[:, 0], velocity[:, 1]) / camera.scale_of(state.world)
         growth = np.where(missing, gone * (speed + math.hypot(*size) / settings.reach_seconds), 0.0)
         # What has left the picture comes back at its edge.
-        expected = np.clip(expected, 0.0, [size[1], size[0]])
-        return _Place(expected, settings.place_gate * diagonal + growth, shift, np.where(missing, gone, 0.0))
+        inside = np.clip(expected, 0.0, [size[1], size[0]])
+        return _Place(inside, settings.place_gate * diagonal + growth, shift, np.where(missing, gone, 0.0))
 
     def _overlaps(
         self,
-        placed: Sequence[Tracklet],
+        placed: Slots,
         place: "_Place",
         observation: Observation,
         motion: Motion | None,
         stride: int,
         state: TrackerState,
-    ) -> NDArray[np.float64]:
-        """O of the cost for every placed tracklet and segment, `[N, M]`."""
-        result = np.zeros((len(placed), len(observation)))
+    ) -> "_Overlaps":
+        """What every placed track shares with every segment."""
+        table, num_current = state.tracks, len(observation) + 1
+        shared = np.zeros((len(placed), num_current), dtype=np.int64)
+        before = np.zeros(len(placed), dtype=np.int64)
+        current_area = observation.map.areas(num_current)
+        result = _Overlaps(np.zeros((len(placed), len(observation))), shared[:, 1:], before, current_area[1:])
         if not len(placed) or not len(observation):
             return result
-        num_current = len(observation) + 1
-        current_area = np.bincount(observation.map.ravel(), minlength=num_current)
-        row_of = {t.key: row for row, t in enumerate(placed)}
-        visible = [(i + 1, row_of[key]) for i, key in enumerate(state.previous_keys) if key in row_of]
-        if visible and state.previous_map.shape == observation.map.shape:
+        row_of = {key: row for row, key in enumerate(table.key[placed].tolist())}
+        numbers = [(i + 1, row_of[key]) for i, key in enumerate(state.previous_keys.tolist()) if key in row_of]
+        if numbers and state.previous_map.shape == observation.map.shape:
+            number, row = np.array(numbers, dtype=np.intp).T
             num_previous = len(state.previous_keys) + 1
-            previous = state.previous_map
             if motion is not None:
                 # Of what comes into view only the part that was visible before can be compared.
-                moved = overlap.compensate(previous, motion, stride, outside=num_previous)
+                moved = overlap.compensate(state.previous_map.numbers, motion, stride, outside=num_previous)
                 joint = overlap.joint_histogram(moved, observation.map, num_previous + 1, num_current)[:-1]
                 comparable_area = joint.sum(axis=0)
             else:
-                shift = np.zeros((num_previous, 2), dtype=np.int32)
-                for number, row in visible:
-                    if placed[row].is_thing:
-                        shift[number] = np.rint(place.shift[row] / stride)
-                joint = overlap.shifted_histogram(previous, observation.map, num_previous, num_current, shift)
+                shift = np.zeros((num_previous, 2), dtype=np.intp)
+                moving = table.is_thing[placed[row]]
+                shift[number[moving]] = np.rint(place.shift[row[moving]] / stride)
+                joint = overlap.shifted_histogram(state.previous_map, observation.map, num_previous, num_current, shift)
                 comparable_area = current_area
-            iou = overlap.intersection_over_union(joint, joint.sum(axis=1), comparable_area)
-            for number, row in visible:
-                result[row] = iou[number, 1:]
-        for row, tracklet in enumerate(placed):
-            if tracklet.silhouette is not None:
-                seen, size = _under(tracklet.silhouette, place.centre[row] / stride, observation.map, num_current)
-                iou_row = seen / np.maximum(size + current_area - seen, 1)
-                result[row] = iou_row[1:] * math.exp(-place.gone[row] / self.settings.silhouette_fade)
+            # A track may have come in several parts.
+            np.add.at(shared, row, joint[number])
+            before[:] = shared.sum(axis=1)
+            result.iou[:] = overlap.intersection_over_union(shared, before, comparable_area)[:, 1:]
+        if table.silhouettes:
+            for row, key in enumerate(table.key[placed].tolist()):
+                silhouette = table.silhouettes.get(key)
+                if silhouette is not None:
+                    under, size = _under(silhouette, place.centre[row] / stride, observation.map.numbers, num_current)
+                    iou = under / np.maximum(size + current_area - under, 1)
+                    result.iou[row] = iou[1:] * math.exp(-place.gone[row] / self.settings.silhouette_fade)
         return result
 
     def _match_by_place(
         self,
-        placed: Sequence[Tracklet],
+        placed: Slots,
         place: "_Place",
         observation: Observation,
-        overlaps: NDArray[np.float64],
+        iou: NDArray[np.float64],
         contrast: Contrast,
+        state: TrackerState,
     ) -> list[tuple[int, int]]:
-        """First round: everything that has a place, by overlap, looks and class."""
-        settings = self.settings
-        if not overlaps.size:
+        """First rounds: everything that has a place; sure segments choose before doubtful ones."""
+        settings, table = self.settings, state.tracks
+        if not iou.size:
             return []
-        is_thing = np.array([t.is_thing for t in placed], dtype=bool)
-        area = np.array([t.area for t in placed], dtype=np.float64)
-        same_kind = is_thing[:, None] == observation.is_thing[None, :]
-        size = 0 if observation.embedding is None else observation.embedding.shape[1]
-        looks = np.zeros((len(placed), size), dtype=np.float32)
-        has_looks = np.zeros(len(placed), dtype=bool)
-        for row, tracklet in enumerate(placed):
-            if size and tracklet.embedding is not None and len(tracklet.embedding) == size:
-                looks[row], has_looks[row] = tracklet.embedding, True
-        comparable = has_looks[:, None] & observation.has_embedding[None, :]
+        things, area = table.is_thing[placed], table.area[placed]
+        cosines, comparable = _cosines(table, placed, observation)
         offset = observation.centre[None, :, :] - place.centre[:, None, :]
-        near = np.hypot(offset[..., 0], offset[..., 1]) <= place.reach[:, None]
-        near &= comparable & is_thing[:, None] & size_allows(area, observation.area, settings)
-        allowed = same_kind & ((overlaps >= settings.overlap_gate) | near)
+        distance = np.hypot(offset[..., 0], offset[..., 1]) / place.reach[:, None]
+        near = (distance <= 1.0) & comparable & things[:, None] & size_allows(area, observation.area, settings)
+        allowed = (things[:, None] == observation.is_thing[None, :]) & ((iou >= settings.overlap_gate) | near)
         rows, columns = np.nonzero(allowed)
         if not len(rows):
             return []
-        pair_comparable = comparable[rows, columns]
-        likeness = np.zeros(len(rows))
-        if pair_comparable.any() and observation.embedding is not None:
-            pair_cosines = cosines(looks[rows[pair_comparable]], observation.embedding[columns[pair_comparable]])
-            likeness[pair_comparable] = contrast.likeness(pair_cosines)
-        missing = np.array([t.misses > 0 for t in placed], dtype=bool)
-        allowed[rows, columns] = ~(missing[rows] & pair_comparable & (likeness < settings.contradiction))
-        classes = np.array(
-            [
-                placed[i].evidence.likeness(observation.distribution[j])
-                for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
-            ]
+        known = comparable[rows, columns]
+        likeness = np.where(known, contrast.likeness(cosines[rows, columns]), 0.0)
+        missing = table.misses[placed] > 0
+        allowed[rows, columns] = ~(missing[rows] & known & (likeness < settings.contradiction))
+        classes = category_evidence.likeness(
+            table, placed[rows], observation.categories[columns], observation.probabilities[columns]
         )
+        ratio = area[rows] / observation.area[columns]
+        size = np.minimum(ratio, 1.0 / ratio) * np.exp(-(distance[rows, columns] ** 2))
         matrix = np.ones(allowed.shape)
-        matrix[rows, columns] = cost(overlaps[rows, columns], likeness, pair_comparable, classes, settings)
-        return assign(matrix, limit=1.0 - settings.accept, allowed=allowed, solver=self.solver)
+        matrix[rows, columns] = cost(iou[rows, columns], likeness, known, classes, size, settings)
+        sure = observation.score >= settings.high_score
+        if sure.all() or not sure.any():
+            pairs = assign(matrix, limit=1.0 - settings.accept, allowed=allowed, solver=self.solver)
+        else:
+            pairs = assign(matrix, limit=1.0 - settings.accept, allowed=allowed & sure, solver=self.solver)
+            free = np.ones(len(placed), dtype=bool)
+            free[[i for i, _ in pairs]] = False
+            doubtful = allowed & ~sure & free[:, None] & (iou >= settings.overlap_gate)
+            pairs += assign(matrix, limit=1.0 - settings.low_accept, allowed=doubtful, solver=self.solver)
+        self._learn_kin(pairs, iou, cosines, comparable, state)
+        return pairs
+
+    def _learn_kin(
+        self,
+        pairs: Sequence[tuple[int, int]],
+        iou: NDArray[np.float64],
+        cosines: NDArray[np.float32],
+        comparable: NDArray[np.bool_],
+        state: TrackerState,
+    ) -> None:
+        """Goes on measuring the cosine of tracks and their own segments, where the overlap alone is telling."""
+        if not pairs:
+            return
+        rows, columns = np.array(pairs, dtype=np.intp).T
+        telling = (iou[rows, columns] >= 0.5) & comparable[rows, columns]
+        values = cosines[rows[telling], columns[telling]].astype(np.float64)
+        memory = 1.0 - 1.0 / self.settings.contrast_frames
+        count, total = state.kin
+        state.kin = (memory * count + len(values), memory * total + float(np.add.reduce(values)))
 
     def _match_lost(
         self,
         observation: Observation,
-        owner: Mapping[int, Tracklet],
+        owner: NDArray[np.intp],
         contrast: Contrast,
         state: TrackerState,
         size: tuple[int, int],
-    ) -> list[tuple[Tracklet, int]]:
-        """Second round: lost things by their galleries, where they can have got to."""
-        settings = self.settings
-        if observation.embedding is None:
+    ) -> list[tuple[int, int]]:
+        """Last round: lost things by their galleries, where they can have got to; pairs of slot and segment."""
+        settings, table = self.settings, state.tracks
+        if observation.embedding is None or table.dimension != observation.embedding.shape[1]:
             return []
-        free = [
-            j
-            for j in range(len(observation))
-            if j not in owner and observation.is_thing[j] and observation.has_embedding[j]
-        ]
-        dimension = observation.embedding.shape[1]
-        taken = {t.key for t in owner.values()}
-        lost = [
-            t
-            for t in state.tracklets
-            if t.status == "lost" and t.key not in taken and t.embedding is not None and len(t.embedding) == dimension
-        ]
-        if not free or not lost:
+        free = np.flatnonzero((owner < 0) & observation.is_thing & observation.has_embedding)
+        rows = table.rows()
+        lost = rows[(table.status[rows] == LOST) & table.has_embedding[rows]]
+        lost = lost[~np.isin(lost, owner)]
+        if not len(free) or not len(lost):
             return []
         place = self._predict(lost, state, size)
-        placed = np.array([t.placed for t in lost], dtype=bool)
-        area = np.array([t.area for t in lost], dtype=np.float64)
         offset = observation.centre[free][None, :, :] - place.centre[:, None, :]
         allowed = np.hypot(offset[..., 0], offset[..., 1]) <= place.reach[:, None]
-        allowed &= size_allows(area, observation.area[free], settings)
-        allowed |= ~placed[:, None]
-        portraits = [_portraits(t) for t in lost]
-        stacked = np.concatenate(portraits)
-        starts = np.cumsum([0] + [len(p) for p in portraits[:-1]])
-        best = np.stack(
-            [np.maximum.reduceat(np.einsum("gd,d->g", stacked, observation.embedding[j]), starts) for j in free], axis=1
-        )
+        allowed &= size_allows(table.area[lost], observation.area[free], settings)
+        allowed |= ~table.placed[lost][:, None]
+        within = allowed.any(axis=1)
+        lost, allowed = lost[within], allowed[within]
+        best = gallery.best_likeness(table, lost, observation.embedding[free])
         likeness = contrast.likeness(best)
         allowed &= likeness >= settings.refind_likeness
         allowed &= best >= contrast.mean + settings.refind_deviations * contrast.deviation
-        matrix = np.ones(allowed.shape)
         rows, columns = np.nonzero(allowed)
         if not len(rows):
             return []
-        classes = np.array(
-            [
-                lost[i].evidence.likeness(observation.distribution[free[j]])
-                for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
-            ]
+        segments = free[columns]
+        classes = category_evidence.likeness(
+            table, lost[rows], observation.categories[segments], observation.probabilities[segments]
         )
         known = np.ones(len(rows), dtype=bool)
-        matrix[rows, columns] = cost(None, likeness[rows, columns], known, classes, settings)
+        matrix = np.ones(allowed.shape)
+        matrix[rows, columns] = cost(None, likeness[rows, columns], known, classes, None, settings)
         pairs = assign(matrix, limit=1.0 - settings.accept, allowed=allowed, solver=self.solver)
-        return [(lost[i], free[j]) for i, j in pairs]
+        return [(int(lost[i]), int(free[j])) for i, j in pairs]
 
-    def _miss(self, owner: Mapping[int, Tracklet], stride: int, state: TrackerState) -> list[TrackEvent]:
-        """Whatever was not seen in this frame gets older, loses patience, ends."""
-        events: list[TrackEvent] = []
-        seen = {t.key for t in owner.values()}
-        number_of = {key: i + 1 for i, key in enumerate(state.previous_keys)}
-        kept = []
-        for tracklet in state.tracklets:
-            if tracklet.key not in seen:
-                silhouette = None
-                if tracklet.misses == 0 and tracklet.placed and tracklet.key in number_of:
-                    silhouette = _outline(tracklet, number_of[tracklet.key], stride, state)
-                lives, told = life_cycle.miss(tracklet, state, self.settings, silhouette)
-                events += told
-                if not lives:
+    def _parts(
+        self,
+        placed: Slots,
+        observation: Observation,
+        owner: NDArray[np.intp],
+        seen: "_Overlaps",
+        contrast: Contrast,
+        state: TrackerState,
+    ) -> tuple[dict[int, int], dict[int, int]]:
+        """Segments that no track claims, but that lie on one that was found: parts of it, until that lasts too long.
+
+        Returns:
+            Part -> segment of the whole; part -> public id of the track from which it parts now for good.
+        """
+        settings, table = self.settings, state.tracks
+        parts: dict[int, int] = {}
+        separated: dict[int, int] = {}
+        segment_of = {slot: j for j, slot in enumerate(owner.tolist()) if slot >= 0}
+        size = seen.area.astype(np.float64)
+        split = set()
+        for j in np.flatnonzero((owner < 0) & observation.is_thing).tolist():
+            if not len(placed) or not seen.area[j]:
+                continue
+            row = int(seen.shared[:, j].argmax())
+            slot = int(placed[row])
+            whole = segment_of.get(slot)
+            if whole is None or not table.is_thing[slot] or table.misses[slot] > 0:
+                continue
+            explained = seen.shared[row, j] >= settings.explained_share * size[j]
+            fits = size[j] + size[whole] <= settings.explained_growth * max(int(seen.before[row]), 1)
+            if not explained or not fits or settings.split_seconds <= 0.0:
+                continue
+            if observation.embedding is not None and observation.has_embedding[j] and table.has_embedding[slot]:
+                cosine = gallery.cosines(table.embedding[[slot]], observation.embedding[[j]])
+                if contrast.likeness(cosine)[0, 0] < settings.contradiction:
                     continue
-            kept.append(tracklet)
-        state.tracklets = kept
+            if state.clock - float(table.split_since[slot]) > settings.split_seconds:
+                separated[j] = int(table.track[slot])
+                continue
+            parts[j] = whole
+            size[whole] += size[j]
+            split.add(slot)
+        found = owner[owner >= 0]
+        began = np.isnan(table.split_since[found])
+        coming_in_parts = np.isin(found, list(split))
+        since = np.where(began, state.clock, table.split_since[found])
+        table.split_since[found] = np.where(coming_in_parts, since, np.nan)
+        return parts, separated
+
+    def _merges(
+        self,
+        placed: Slots,
+        seen: "_Overlaps",
+        observation: Observation,
+        owner: NDArray[np.intp],
+        state: TrackerState,
+    ) -> list[TrackEvent]:
+        """Things that were here a frame ago and whose place is now part of another thing's segment."""
+        settings, table = self.settings, state.tracks
+        events = []
+        found = set(owner[owner >= 0].tolist())
+        row_of = {slot: row for row, slot in enumerate(placed.tolist())}
+        for row, slot in enumerate(placed.tolist()):
+            if slot in found or not table.is_thing[slot] or table.misses[slot] > 0 or not seen.before[row]:
+                continue
+            j = int(seen.shared[row].argmax())
+            other = int(owner[j])
+            other_row = row_of.get(other)
+            if other_row is None or not observation.is_thing[j] or table.misses[other] > 0:
+                continue
+            covered = seen.shared[row, j] >= settings.merged_share * seen.before[row]
+            grown = seen.area[j] >= settings.merged_share * (seen.before[row] + seen.before[other_row])
+            if covered and grown:
+                into = int(table.track[other])
+                table.merged_into[slot] = into
+                reason = f"one segment covers it and track {into}"
+                events.append(TrackEvent("merged", int(table.track[slot]), state.last_index, reason, other=into))
+        # Who is seen again beside the one into which it had merged has split off.
+        for slot in sorted(found, key=lambda s: int(table.key[s])):
+            into = int(table.merged_into[slot])
+            if into and into in {int(table.track[s]) for s in found}:
+                reason = f"seen again beside track {into}"
+                events.append(TrackEvent("split", int(table.track[slot]), state.last_index, reason, other=into))
         return events
 
+    def _outline(self, missed: Slots, stride: int, state: TrackerState) -> None:
+        """Keeps the masks, in the frame before, of what is missing since this frame."""
+        table = state.tracks
+        for slot in missed[(table.misses[missed] == 0) & table.placed[missed]].tolist():
+            numbers = np.flatnonzero(state.previous_keys == table.key[slot]) + 1
+            left, top, right, bottom = table.box[slot].tolist()
+            y, x = int(top) // stride, int(left) // stride
+            window = state.previous_map.numbers[y : -(-int(bottom) // stride), x : -(-int(right) // stride)]
+            mask = window == numbers[0] if len(numbers) == 1 else np.isin(window, numbers)
+            if mask.any():
+                table.silhouettes[int(table.key[slot])] = Silhouette(
+                    mask, left=x - (left + right) / (2 * stride), top=y - (top + bottom) / (2 * stride)
+                )
+
     def _publish(
-        self, frame: PanopticFrame, observation: Observation, owner: dict[int, Tracklet], state: TrackerState
+        self,
+        frame: PanopticFrame,
+        observation: Observation,
+        owner: NDArray[np.intp],
+        parts: Mapping[int, int],
+        born: NDArray[np.intp],
+        separated: Mapping[int, int],
+        state: TrackerState,
     ) -> tuple[PanopticFrame, list[TrackEvent]]:
-        """Births, track ids and categories; `owner` is completed."""
+        """Track ids and categories into the frame, and what is to be told of births."""
+        table = state.tracks
         events: list[TrackEvent] = []
-        stuff: dict[int, list[int]] = {}
-        words: list[Segment] = []
-        for j, segment in enumerate(observation.segments):
-            if j not in owner:
-                owner[j] = life_cycle.birth(state, observation, j, self.settings)
-                if segment.is_thing:
-                    events.append(life_cycle.event("born", owner[j], frame.index, "no track explains it"))
-            tracklet = owner[j]
-            category = tracklet.evidence.category
-            if segment.is_thing:
-                track = tracklet.track
-            else:
+        fresh = set(born.tolist())
+        whole = np.array([parts.get(j, j) for j in range(len(observation))], dtype=np.intp)
+        slots = owner[whole]
+        tracks, categories = table.track[slots].tolist(), table.category[slots].tolist()
+        known, share = category_evidence.posterior(table, slots, self.settings)
+        counts = (known >= 0).sum(axis=1).tolist()
+        groups: dict[int, list[int]] = {}
+        words: dict[int, Segment] = {}
+        posteriors = zip(known.tolist(), share.tolist(), strict=True)
+        for j, (segment, posterior) in enumerate(zip(observation.segments, posteriors, strict=True)):
+            track, category = tracks[j], categories[j]
+            if not segment.is_thing:
                 if category not in state.stuff_tracks:
                     track = state.stuff_tracks[category] = life_cycle.new_track(state)
                     events.append(TrackEvent("born", track, frame.index, "first stuff of its category"))
                     events.append(TrackEvent("confirmed", track, frame.index, "stuff is confirmed when it is born"))
                 track = state.stuff_tracks[category]
-                stuff.setdefault(track, []).append(j)
-            words.append(replace(segment, track=track, category=category, probabilities=tracklet.evidence.posterior()))
-        doubles = [group for group in stuff.values() if len(group) > 1]
+                groups.setdefault(track, []).append(j)
+            elif j in fresh:
+                other = separated.get(j)
+                events.append(TrackEvent("born", track, frame.index, "no track explains it"))
+                if other is not None:
+                    reason = f"a part of track {other} that stays apart"
+                    events.append(TrackEvent("split", track, frame.index, reason, other=other))
+            words[segment.id] = Segment(
+                id=segment.id,
+                category=category,
+                is_thing=segment.is_thing,
+                score=segment.score,
+                area=segment.area,
+                box=segment.box,
+                embedding=segment.embedding,
+                open_vocabulary=segment.open_vocabulary,
+                probabilities=tuple(zip(*(values[: counts[j]] for values in posterior), strict=True)),
+                track=track,
+                crowd=segment.crowd,
+            )
+        for j, target in parts.items():
+            groups.setdefault(-1 - target, [target]).append(j)
+        doubles = [[observation.segments[j].id for j in group] for group in groups.values() if len(group) > 1]
         if not doubles:
-            return frame.with_segments(sorted(words, key=lambda segment: segment.id)), events
+            return frame.with_segments(words[segment.id] for segment in frame.segments), events
         return _merge(frame, words, doubles), events
+
+    def _fill(self, frame: PanopticFrame, stride: int, state: TrackerState) -> PanopticFrame:
+        """Draws confirmed things that are missing where they are expected, on pixels that belong to nobody."""
+        table, settings = state.tracks, self.settings
+        rows = table.rows()
+        rows = rows[table.is_thing[rows] & table.placed[rows] & (table.misses[rows] > 0)]
+        place = self._predict(rows, state, frame.size)
+        return fill_gaps(frame, table, rows, place.centre, place.gone, stride, settings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Place:
-    """Where tracklets should be in the picture, in pixels."""
+    """Where tracks should be in the picture, in pixels."""
 
     centre: NDArray[np.float64]
     """`[N, 2]`, within the picture."""
@@ -382,34 +531,41 @@ class _Place:
     """`[N]`: seconds missing, 0 for what was in the frame before."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Overlaps:
+    """What `N` tracks share with `M` segments, in samples."""
+
+    iou: NDArray[np.float64]
+    """`[N, M]`: O of the cost."""
+    shared: NDArray[np.int64]
+    """`[N, M]`: of the track's mask in the frame before, moved; 0 for what was not in it."""
+    before: NDArray[np.int64]
+    """`[N]`: size of that mask."""
+    area: NDArray[np.int64]
+    """`[M]`."""
+
+
+def _cosines(
+    table: TrackTable, slots: Slots, observation: Observation
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Cosines of tracks and segments, and where there is one, `[N, M]` each."""
+    size = 0 if observation.embedding is None else observation.embedding.shape[1]
+    if observation.embedding is None or table.dimension != size:
+        shape = len(slots), len(observation)
+        return np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=bool)
+    comparable = table.has_embedding[slots][:, None] & observation.has_embedding[None, :]
+    return gallery.cosines(table.embedding[slots], observation.embedding), comparable
+
+
 def _keep_world_small(state: TrackerState) -> None:
     """Moves the origin of the scene to this frame before numbers lose their precision (an hour of zooming in)."""
     if 1e-2 < camera.scale_of(state.world) < 1e2 and np.abs(state.world).max() < 1e6:
         return
     to_picture = camera.invert(state.world)
-    for tracklet in state.tracklets:
-        x, y = camera.apply(to_picture, np.array([tracklet.centre]))[0].tolist()
-        vx, vy = camera.turn(to_picture, np.array([tracklet.velocity]))[0].tolist()
-        tracklet.centre, tracklet.velocity = (x, y), (vx, vy)
+    table = state.tracks
+    table.centre = camera.apply(to_picture, table.centre)
+    table.velocity = camera.turn(to_picture, table.velocity)
     state.world = camera.identity()
-
-
-def _portraits(tracklet: Tracklet) -> NDArray[np.float32]:
-    """The mean embedding of a tracklet that has one and its gallery, `[n, D]`."""
-    mean = tracklet.embedding
-    assert mean is not None
-    own = tracklet.gallery if tracklet.gallery.shape[1] == len(mean) else tracklet.gallery[:0].reshape(0, len(mean))
-    return np.concatenate([mean[None], own])
-
-
-def _outline(tracklet: Tracklet, number: int, stride: int, state: TrackerState) -> Silhouette | None:
-    """The tracklet's mask in the frame before."""
-    left, top, right, bottom = tracklet.box
-    y, x = int(top) // stride, int(left) // stride
-    mask = state.previous_map[y : -(-int(bottom) // stride), x : -(-int(right) // stride)] == number
-    if not mask.any():
-        return None
-    return Silhouette(mask, left=x - (left + right) / (2 * stride), top=y - (top + bottom) / (2 * stride))
 
 
 def _under(
@@ -427,18 +583,32 @@ def _under(
     return np.bincount(covered, minlength=num_current), len(covered)
 
 
-def _merge(frame: PanopticFrame, words: Sequence[Segment], groups: Sequence[Sequence[int]]) -> PanopticFrame:
-    """The frame with each group of segments (positions in `words`) as one: the larger gives its id."""
+def _with_parts(observation: Observation, parts: Mapping[int, int]) -> Observation:
+    """Area and box of each whole with its parts."""
+    if not parts:
+        return observation
+    area, box = observation.area.copy(), observation.box.copy()
+    for part, whole in parts.items():
+        area[whole] += observation.area[part]
+        box[whole, :2] = np.minimum(box[whole, :2], observation.box[part, :2])
+        box[whole, 2:] = np.maximum(box[whole, 2:], observation.box[part, 2:])
+    return replace(observation, area=area, box=box, centre=(box[:, :2] + box[:, 2:]) / 2)
+
+
+def _merge(frame: PanopticFrame, words: Mapping[int, Segment], groups: Sequence[Sequence[int]]) -> PanopticFrame:
+    """The frame with each group of segments (ids) as one: the larger gives its id, the first its track."""
     table = np.arange(int(frame.id_map.max()) + 1, dtype=np.uint16)
-    merged = {segment.id: segment for segment in words}
+    merged = dict(words)
     for group in groups:
-        parts = sorted((words[j] for j in group), key=lambda segment: -segment.area)
+        track = words[group[0]].track
+        parts = sorted((words[i] for i in group), key=lambda segment: -segment.area)
         area = sum(part.area for part in parts)
         for part in parts[1:]:
             table[part.id] = parts[0].id
             del merged[part.id]
         merged[parts[0].id] = replace(
             parts[0],
+            track=track,
             area=area,
             score=min(sum(part.score * part.area for part in parts) / area, 1.0),
             box=(

@@ -18,7 +18,7 @@ maps = st.tuples(st.integers(1, 20), st.integers(1, 20)).flatmap(
 @settings(max_examples=40, deadline=None)
 def test_the_histogram_counts_pairs(data) -> None:
     first, second = data
-    joint = overlap.joint_histogram(first, second, 5, 5)
+    joint = overlap.joint_histogram(first, overlap.SampledMap.of(second), 5, 5)
     for i in range(5):
         for j in range(5):
             assert joint[i, j] == np.count_nonzero((first == i) & (second == j))
@@ -32,7 +32,7 @@ def test_the_histogram_counts_pairs(data) -> None:
 @settings(max_examples=40, deadline=None)
 def test_every_segment_by_its_own_shift(data, shift) -> None:
     first, second = data
-    joint = overlap.shifted_histogram(first, second, 5, 5, shift)
+    joint = overlap.shifted_histogram(overlap.SampledMap.of(first), overlap.SampledMap.of(second), 5, 5, shift)
     expected = np.zeros((5, 5), dtype=int)
     height, width = first.shape
     for y, x in np.ndindex(first.shape):
