@@ -71,7 +71,8 @@ def main() -> None:
             load_trained(autoencoder, "autoencoder", folder)
             load_trained(clip, "clip", folder)
             sets = [pictures("captioned-objects"), pictures("captioned-scenes")]
-            train(unet_stage.build_stage(size, autoencoder, clip, sets), folder, stop_at=options.stop_at)
+            latents, captions = unet_stage.cache_latents(size, autoencoder, sets, folder)
+            train(unet_stage.build_stage(size, clip, latents, captions), folder, stop_at=options.stop_at)
         case "mask-generator" | "names":
             odise = _frozen_model(size, folder)
             scenes = pictures("base-scenes")

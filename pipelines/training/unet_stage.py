@@ -1,6 +1,8 @@
 """Stage 3: the text-to-image UNet, on latents of captioned pictures; autoencoder and text tower are frozen."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from odise_frame.tokenizer import Tokenizer
 from pipelines.training.loop import Stage, StageSettings, step_generator
 from pipelines.training.pictures import Pictures
 
-SETTINGS = StageSettings(steps=500, batch=24, learning_rate=1e-3, seed=3)
+SETTINGS = StageSettings(steps=3600, batch=24, learning_rate=1e-3, seed=3)
 
 EMPTY_SHARE = 0.15
 """Of captions that are dropped: the empty caption is what the implicit captioner starts from, so it must mean
@@ -27,15 +29,15 @@ EMPTY_SHARE = 0.15
 
 def build_stage(
     size: OdiseSize,
-    autoencoder: AutoencoderKL,
     clip: CLIP,
-    sets: Sequence[Pictures],
+    latents: Tensor,
+    captions: Sequence[str],
     settings: StageSettings = SETTINGS,
 ) -> Stage:
-    """Noise prediction at all 1000 time steps."""
-    model = build_unet(size.unet).train()
+    """Noise prediction at all 1000 time steps, of what `encode_pictures` gives."""
+    # A fifth faster on a CPU; the weights are the same.
+    model = build_unet(size.unet).train().to(memory_format=torch.channels_last)
     tokenizer = Tokenizer(size.clip)
-    latents, captions = encode_pictures(size, autoencoder, sets, settings.seed)
     ids = tokenizer.prompt_ids([*captions, ""])
 
     def losses(step: int) -> Mapping[str, Tensor]:
@@ -74,6 +76,22 @@ def encode_pictures(
     stacked = torch.cat(latents)
     assert stacked.shape[1] == LATENT_CHANNELS
     return stacked, captions
+
+
+def cache_latents(
+    size: OdiseSize, autoencoder: AutoencoderKL, sets: Sequence[Pictures], folder: Path
+) -> tuple[Tensor, list[str]]:
+    """`encode_pictures`, computed once a set of weights: a stopped training goes on in seconds."""
+    weights = b"".join(value.numpy().tobytes() for value in autoencoder.state_dict().values())
+    path = folder / f"latents-{hashlib.sha256(weights).hexdigest()[:12]}.npy"
+    if path.exists():
+        return torch.from_numpy(np.load(path)), [caption for pictures in sets for caption in pictures.captions]
+    latents, captions = encode_pictures(size, autoencoder, sets, SETTINGS.seed)
+    unfinished = path.with_suffix(".unfinished")
+    with unfinished.open("wb") as file:
+        np.save(file, latents.numpy())
+    unfinished.rename(path)
+    return latents, captions
 
 
 @torch.no_grad()
