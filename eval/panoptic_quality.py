@@ -70,22 +70,62 @@ class QualityCounts:
         """bool `[C]`: categories that take part in the means."""
         return self.tp + self.fp + self.fn > 0
 
+    def stacked(self) -> NDArray[np.float64]:
+        """float64 `[C, 4]`: IoU, TP, FP, FN."""
+        return np.stack([self.iou, self.tp, self.fp, self.fn], axis=1).astype(np.float64)
+
+    def packed(self) -> "PackedCounts":
+        """The seen categories only."""
+        seen = np.flatnonzero(self.seen)
+        return PackedCounts(seen, self.stacked()[seen])
+
     def per_category(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """PQ, SQ and RQ, float64 `[C]` each, 0 where nothing was seen."""
-        weight = self.tp + 0.5 * self.fp + 0.5 * self.fn
-        pq = np.divide(self.iou, weight, out=np.zeros_like(self.iou), where=weight > 0)
-        sq = np.divide(self.iou, self.tp, out=np.zeros_like(self.iou), where=self.tp > 0)
-        rq = np.divide(self.tp, weight, out=np.zeros_like(self.iou), where=weight > 0)
-        return pq, sq, rq
+        return quality_parts(self.stacked())
 
     def mean(self, among: NDArray[np.bool_] | None = None) -> Quality:
         """Means over the seen categories, or over those of them that `among` (bool `[C]`) marks."""
         chosen = self.seen if among is None else self.seen & among
-        count = int(chosen.sum())
-        if not count:
-            return Quality(float("nan"), float("nan"), float("nan"), 0)
-        pq, sq, rq = (float(values[chosen].mean()) for values in self.per_category())
-        return Quality(pq, sq, rq, count)
+        pq, sq, rq = (float(value) for value in mean_quality(self.stacked(), among))
+        return Quality(pq, sq, rq, int(chosen.sum()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedCounts:
+    """The counts of a few of many categories."""
+
+    categories: Ints
+    """int64 `[S]`."""
+    counts: NDArray[np.float64]
+    """float64 `[S, 4]`: IoU, TP, FP, FN."""
+
+
+def quality_parts(counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """PQ, SQ and RQ, float64 `[...]` each, from counts `[..., 4]` (IoU, TP, FP, FN); 0 where nothing was seen."""
+    iou, tp, fp, fn = np.moveaxis(counts, -1, 0)
+    weight = tp + 0.5 * fp + 0.5 * fn
+    pq = np.divide(iou, weight, out=np.zeros(iou.shape), where=weight > 0)
+    sq = np.divide(iou, tp, out=np.zeros(iou.shape), where=tp > 0)
+    rq = np.divide(tp, weight, out=np.zeros(iou.shape), where=weight > 0)
+    return pq, sq, rq
+
+
+def mean_quality(
+    counts: NDArray[np.float64], among: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean PQ, SQ and RQ over the seen categories, float64 `[...]` each, from counts `[..., C, 4]`; NaN where none was.
+
+    `among`: bool `[C]`, only these categories.
+    """
+    chosen = counts[..., 1:].sum(axis=-1) > 0
+    if among is not None:
+        chosen = chosen & among
+    number = chosen.sum(axis=-1)
+    pq, sq, rq = (
+        np.divide((part * chosen).sum(axis=-1), number, out=np.full(number.shape, np.nan), where=number > 0)
+        for part in quality_parts(counts)
+    )
+    return pq, sq, rq
 
 
 _BATCH = 32
@@ -101,33 +141,58 @@ class VideoPanopticQuality:
         """`void_excuses`: False where pixels without a label are background, which nothing may cover."""
         if window < 1:
             raise ValueError(f"a window has at least 1 frame, got {window}")
-        self.counts = QualityCounts.zeros(categories)
         self.window = window
-        self._short_videos = short_videos
+        self.videos: list[PackedCounts] = []
+        """Of every ended video, under the convention chosen."""
+        self.short_videos = short_videos
         self._void_excuses = void_excuses
+        self._whole, self._clipped = QualityCounts.zeros(categories), QualityCounts.zeros(categories)
+        self._categories = categories
+        self._begin()
+
+    def _begin(self) -> None:
+        self._video = QualityCounts.zeros(self._categories)
         self._frames: list[FrameTable] = []
         self._length = 0
+
+    @property
+    def counts(self) -> QualityCounts:
+        """Over all ended videos, under the convention chosen."""
+        return self.counts_of(self.short_videos)
+
+    def counts_of(self, short_videos: ShortVideos) -> QualityCounts:
+        """Over all ended videos, under either convention."""
+        total = QualityCounts.zeros(self._categories)
+        total += self._whole
+        if short_videos == "clip":
+            total += self._clipped
+        return total
 
     def add(self, table: FrameTable) -> None:
         """Takes the next frame of the video."""
         self._frames.append(table)
         self._length += 1
         if len(self._frames) == self.window - 1 + _BATCH:
-            self.counts.add(find_events(self._frames, self.window, void_excuses=self._void_excuses))
+            self._video.add(find_events(self._frames, self.window, void_excuses=self._void_excuses))
             del self._frames[: len(self._frames) - self.window + 1]
 
     def end_video(self) -> None:
         """Ends the video; the next frame begins another."""
-        window = self.window
-        if self._short_videos == "clip":
-            window = min(window, self._length)
-        if window and len(self._frames) >= window:
-            self.counts.add(find_events(self._frames, window, void_excuses=self._void_excuses))
-        self._frames.clear()
-        self._length = 0
+        window = min(self.window, self._length)
+        if self._length and len(self._frames) >= window:
+            self._video.add(find_events(self._frames, window, void_excuses=self._void_excuses))
+        if window == self.window:
+            self._whole += self._video
+        else:
+            self._clipped += self._video
+        counted = window == self.window or self.short_videos == "clip"
+        self.videos.append((self._video if counted else QualityCounts.zeros(self._categories)).packed())
+        self._begin()
 
     def __iadd__(self, other: "VideoPanopticQuality") -> "VideoPanopticQuality":
-        self.counts += other.counts
+        self._whole += other._whole
+        self._clipped += other._clipped
+        self.videos += other.videos
         return self
 
 

@@ -151,6 +151,10 @@ class HotaCounts:
         _add(self, other)
         return self
 
+    def stacked(self) -> Floats:
+        """float64 `[5, 19]`: TP, FN, FP, association, localisation; see `hota_parts`."""
+        return np.stack([self.tp, self.fn, self.fp, self.association, self.localisation])
+
     def arrays(self) -> dict[str, Floats]:
         """HOTA and its parts at every threshold."""
         found = np.maximum(1, self.tp)
@@ -202,6 +206,10 @@ class ClearCounts:
     def __iadd__(self, other: "ClearCounts") -> "ClearCounts":
         _add(self, other)
         return self
+
+    def stacked(self) -> Floats:
+        """float64 `[9]`; see `clear_parts`."""
+        return np.array([getattr(self, name) for name in CLEAR_COUNTS], dtype=np.float64)
 
     def result(self) -> dict[str, float]:
         """In TrackEval's names; with masks `MOTA` is MOTSA and `sMOTA` is sMOTSA."""
@@ -256,6 +264,60 @@ class IdentityCounts:
             "IDFN": self.fn,
             "IDFP": self.fp,
         }
+
+
+CLEAR_COUNTS = (
+    "tp",
+    "fn",
+    "fp",
+    "similarity",
+    "switches",
+    "fragments",
+    "mostly_tracked",
+    "partly_tracked",
+    "mostly_lost",
+)
+"""Fields of `ClearCounts` in the order of `ClearCounts.stacked`."""
+
+
+def hota_parts(counts: Floats) -> dict[str, Floats]:
+    """`hota`, `deta`, `assa`, `loca`: means over the thresholds, float64 `[...]`, from `HotaCounts.stacked` `[..., 5,
+    19]`."""
+    tp, fn, fp, association, localisation = np.moveaxis(counts, -2, 0)
+    detection = tp / np.maximum(1, tp + fn + fp)
+    associated = association / np.maximum(1, tp)
+    located = np.maximum(_ALMOST_ZERO, localisation) / np.maximum(_ALMOST_ZERO, tp)
+    return {
+        "hota": np.sqrt(detection * associated).mean(axis=-1),
+        "deta": detection.mean(axis=-1),
+        "assa": associated.mean(axis=-1),
+        "loca": located.mean(axis=-1),
+    }
+
+
+def clear_parts(counts: Floats) -> dict[str, Floats]:
+    """`motsa`, `smotsa` and the numbers of events, float64 `[...]`, from `ClearCounts.stacked` `[..., 9]`."""
+    tp, fn, fp, similarity, switches, fragments, tracked, partly, lost = np.moveaxis(counts, -1, 0)
+    truth = np.maximum(1, tp + fn)
+    return {
+        "motsa": (tp - fp - switches) / truth,
+        "smotsa": (similarity - fp - switches) / truth,
+        "id_switches": switches,
+        "fragments": fragments,
+        "mostly_tracked": tracked,
+        "partly_tracked": partly,
+        "mostly_lost": lost,
+    }
+
+
+def identity_parts(counts: Floats) -> dict[str, Floats]:
+    """`idf1`, `idr`, `idp`, float64 `[...]`, from (TP, FN, FP) `[..., 3]`."""
+    tp, fn, fp = np.moveaxis(counts, -1, 0)
+    return {
+        "idf1": tp / np.maximum(1.0, tp + 0.5 * fp + 0.5 * fn),
+        "idr": tp / np.maximum(1.0, tp + fn),
+        "idp": tp / np.maximum(1.0, tp + fp),
+    }
 
 
 _COUNTED = frozenset(
@@ -317,7 +379,8 @@ def _chosen(pairs: Ints, rows: Ints, columns: Ints, score: Floats, shape: tuple[
     partner = np.full(shape[0], -1)
     best_rows, best_columns = _assign(matrix)
     partner[best_rows] = best_columns
-    return pairs[partner[rows] == columns]
+    taken: Ints = pairs[partner[rows] == columns]
+    return taken
 
 
 def count_hota(sequence: Sequence) -> HotaCounts:

@@ -9,6 +9,8 @@ Whether the predicted category is right is not asked.
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+
 
 class VideoConsistency:
     """Mean video consistency for one or more window lengths, frame by frame; memory does not grow with the length."""
@@ -17,24 +19,28 @@ class VideoConsistency:
         if any(window < 2 for window in windows):
             raise ValueError(f"consistency needs windows of at least 2 frames, got {windows}")
         self.windows = windows
-        self.total = dict.fromkeys(windows, 0.0)
-        self.count = dict.fromkeys(windows, 0)
+        self.videos: list[Floats] = []
+        """Of every ended video, float64 `[W, 2]`: sum of VC, and how many windows."""
+        self.total: Floats = np.zeros((len(windows), 2))
+        self._begin()
+
+    def _begin(self) -> None:
         self._before: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None
-        self._pending: dict[int, float] = {}
+        self._pending: Floats = np.zeros_like(self.total)
+        self._video: Floats = np.zeros_like(self.total)
 
     def add(self, gt_categories: NDArray[np.integer], pred_categories: NDArray[np.integer]) -> None:
-        """Takes the next frame: integer `[H, W]` of categories on both sides, any number for void."""
+        """Takes the next frame: integer arrays of one shape with the category of every pixel, any number for void."""
         # A window counts only when another frame follows it: the script's range stops one short.
-        for window, value in self._pending.items():
-            self.total[window] += value
-            self.count[window] += 1
-        self._pending = {}
+        self._video += self._pending
+        self._pending = np.zeros_like(self.total)
         if self._before is None or self._before[0].shape != gt_categories.shape:
-            self._gt_run = np.zeros(gt_categories.shape, dtype=np.uint16)
-            self._pred_run = np.zeros(gt_categories.shape, dtype=np.uint16)
+            kind = np.min_scalar_type(max(self.windows, default=0) + 1)
+            self._gt_run = np.zeros(gt_categories.shape, dtype=kind)
+            self._pred_run = np.zeros(gt_categories.shape, dtype=kind)
             self._seen = 1
         else:
-            limit = max(self.windows)
+            limit = max(self.windows, default=0)
             for run, now, before in (
                 (self._gt_run, gt_categories, self._before[0]),
                 (self._pred_run, pred_categories, self._before[1]),
@@ -44,25 +50,31 @@ class VideoConsistency:
                 np.minimum(run, limit, out=run)
             self._seen += 1
         self._before = gt_categories, pred_categories
-        for window in self.windows:
+        for i, window in enumerate(self.windows):
             if self._seen >= window:
                 steady = self._gt_run >= window - 1
                 among = int(np.count_nonzero(steady))
                 if among:
-                    both = int(np.count_nonzero(steady & (self._pred_run >= window - 1)))
-                    self._pending[window] = both / among
+                    steady &= self._pred_run >= window - 1
+                    self._pending[i] = np.count_nonzero(steady) / among, 1
 
     def end_video(self) -> None:
         """Ends the video; the next frame begins another."""
-        self._before = None
-        self._pending = {}
+        self.videos.append(self._video)
+        self.total += self._video
+        self._begin()
 
     def __iadd__(self, other: "VideoConsistency") -> "VideoConsistency":
-        for window in self.windows:
-            self.total[window] += other.total[window]
-            self.count[window] += other.count[window]
+        self.total += other.total
+        self.videos += other.videos
         return self
 
     def result(self) -> dict[int, float]:
         """Window -> mVC as a fraction; NaN where no video is longer than the window."""
-        return {w: self.total[w] / self.count[w] if self.count[w] else float("nan") for w in self.windows}
+        return dict(zip(self.windows, mean_consistency(self.total).tolist(), strict=True))
+
+
+def mean_consistency(totals: Floats) -> Floats:
+    """float64 `[...]` from sums `[..., 2]`."""
+    number = totals[..., 1]
+    return np.asarray(np.divide(totals[..., 0], number, out=np.full(number.shape, np.nan), where=number > 0))
