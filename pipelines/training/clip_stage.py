@@ -46,6 +46,11 @@ MAX_STRETCH = 1.8
 MAX_SCALE = 100.0
 """OpenAI's limit on the temperature."""
 
+THINGS_ONLY = 0.65
+"""Of captions that say nothing of the ground and what is behind. Where all do, a batch can be told apart by its
+textures, and things are hardly learnt (measured: loss 1.0 after 900 steps, but 8 % of single things named right)."""
+
+_GROUND = re.compile(r"\s+(?:on|near|in front of|under) ")
 _ARTICLE = re.compile(r"^(?:a picture of|a photo of|there is|there are|an? image of)\s+", re.IGNORECASE)
 
 
@@ -101,5 +106,7 @@ def _crop(rng: np.random.Generator, rgb: NDArray[np.uint8], side: int) -> Tensor
 
 
 def _vary(rng: np.random.Generator, caption: str) -> str:
-    """Half the captions begin as prompts do: "a photo of …"."""
+    """A caption in other words: things only or all, and half the time begun as prompts are ("a photo of …")."""
+    if rng.random() < THINGS_ONLY:
+        caption = _GROUND.split(caption, maxsplit=1)[0]
     return "a photo of " + _ARTICLE.sub("", caption) + "." if rng.random() < 0.5 else caption
