@@ -211,7 +211,10 @@ class TestVipseg:
     def test_crowds(self, folder: Path, tmp_path: Path) -> None:
         edit(folder / "pred.json", set_in(lambda data: first_segments(data)[0], "iscrowd", 1))
         first, second, _ = read_segments(folder).frames()
-        assert [(segment.track, segment.crowd) for segment in first.segments] == [(70_000, True), (300, False)]  # as listed
+        assert [(segment.track, segment.crowd) for segment in first.segments] == [
+            (70_000, True),
+            (300, False),
+        ]  # as listed
         assert not any(segment.crowd for segment in second.segments)
         again = vipseg.write(tmp_path / "again", VOCABULARY, {"walk": [first]})
         assert [segment.crowd for segment in next(read_segments(again).frames()).segments] == [True, False]

@@ -1,6 +1,7 @@
 """Other people's formats: each reads and writes in one file, and is known by the name of that file.
 
-To add one, write a module with `NAME`, `sniff`, `read` and `export`, and name it in `_MODULES`.
+To add one, write a module with `NAME`, `sniff`, `read` and `export`, name it in `_MODULES`, describe it in
+`docs/formats.md`, and give the test of recognition a small tree of it.
 """
 
 from importlib import import_module
@@ -14,7 +15,18 @@ if TYPE_CHECKING:
     from videoseg.formats.recorded import RecordedSegments
     from videoseg.store.reader import Run
 
-_MODULES = ("vipseg", "coco_panoptic", "run_folder", "youtube_vis", "burst")
+_MODULES = (
+    "vipseg",
+    "coco_panoptic",
+    "run_folder",
+    "youtube_vis",
+    "burst",
+    "kitti_step",
+    "cityscapes_vps",
+    "kitti_mots",
+    "davis",
+    "vspw",
+)
 
 
 class Format(Protocol):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from videoseg.errors import InputError
+from videoseg.formats.cityscapes_vps import names_frames
 from videoseg.formats.json_file import find_json, only_json
 from videoseg.formats.panoptic_png import (
     Categories,
@@ -152,6 +153,7 @@ def _fits(data: dict[str, Any]) -> bool:
         isinstance(annotations, list)
         and bool(annotations)
         and all(isinstance(image, dict) and "segments_info" in image for image in annotations)
+        and not names_frames(annotations)
     )
 
 

@@ -9,8 +9,16 @@ COCO panoptic with a level for videos:
     pan_pred/<video>/<frame>.png
 
 Ground truth has the same JSON beside `panomasksRGB/`; predictions often lack `videos` and `categories`. All are read.
-The raw `panomasks/` of the data set (values category and category · 100 + instance) are not: its own scripts turn them
-into `panomasksRGB/`.
+
+So are the masks as they are published, where there is no such JSON:
+
+    panomasks/<video>/<frame>.png          grey: 0 void, 1..124 class, above 124 class · 100 + instance
+    panoVIPSeg_categories.json             the classes, here numbered from 0; must be VIPSeg's where it is there
+
+There the value is the track. A thing's class without an instance is one segment, and no crowd, as VIPSeg's own script
+has it.
+
+Written is the JSON form, and nothing is lost: categories, times, scores and crowds come back. `write` needs tracks.
 """
 
 import json
@@ -22,9 +30,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videoseg.errors import InputError
-from videoseg.formats.json_file import find_json, only_json
+from videoseg.formats.frame_folders import PngKind, first_kind, frame_files, labelled_frame, read_pixels, video_folders
+from videoseg.formats.json_file import find_json, only_json, parsed_json
 from videoseg.formats.panoptic_png import (
     Categories,
+    Meaning,
     Times,
     categories_json,
     guess_categories,
@@ -36,6 +46,7 @@ from videoseg.formats.panoptic_png import (
     write_png,
 )
 from videoseg.formats.recorded import RecordedFrame, RecordedSegments
+from videoseg.formats.vipseg_classes import vipseg_classes
 from videoseg.panoptic import PanopticFrame
 from videoseg.vocabulary import Vocabulary
 
@@ -49,25 +60,33 @@ _PNGS = "pan_pred"
 
 _PNG_FOLDERS = (_PNGS, "panomasksRGB")
 
+_RAW = "panomasks"
+_RAW_CATEGORIES = "panoVIPSeg_categories.json"
+_RAW_VIDEO = re.compile(r"[^.].*")
+_RAW_FRAME = re.compile(r"(\d+)\.png")
+_RAW_KINDS = (PngKind("grey", 16), PngKind("grey", 8))
+
 DEFAULT_RATE = Fraction(25)
 """Frames per second of videos that don't say when their frames were shown."""
 
 
 def sniff(path: Path) -> bool:
-    """Whether `path` is a VIPSeg JSON or a folder with one."""
-    return bool(find_json(path, _fits))
+    """Whether `path` is a VIPSeg JSON, a folder with one, or one with raw masks."""
+    return bool(find_json(path, _fits)) or first_kind(_raw_videos(path), _RAW_FRAME) in _RAW_KINDS
 
 
 def read(path: Path, rate: Fraction = DEFAULT_RATE) -> RecordedSegments:
     """Reads a folder, or the JSON in it.
 
     Args:
-        path: the folder or the JSON.
+        path: the folder or the JSON; for raw masks the folder with `panomasks`, or that itself.
         rate: frames per second where the file gives no times.
 
     Raises:
         InputError: none or several such files, or one with wrong fields.
     """
+    if not find_json(path, _fits) and _raw_videos(path):
+        return _read_raw(path, rate)
     file, data = only_json(path, _fits, what="VIPSeg", needs="`annotations` with a `video_id` each")
     categories = _categories(data, file)
     images = _images(data)
@@ -182,6 +201,55 @@ def _fits(data: dict[str, Any]) -> bool:
         and bool(annotations)
         and all(isinstance(video, dict) and "video_id" in video and "annotations" in video for video in annotations)
     )
+
+
+def _raw_videos(path: Path) -> dict[str, Path]:
+    return video_folders(path if path.name == _RAW else path / _RAW, _RAW_VIDEO)
+
+
+def _read_raw(path: Path, rate: Fraction) -> RecordedSegments:
+    """Reads the masks as they are published."""
+    classes = vipseg_classes()
+    for place in (path, path.parent) if path.name == _RAW else (path,):
+        _check_categories(place / _RAW_CATEGORIES, classes)
+    recorded = {}
+    for name, folder in _raw_videos(path).items():
+        recorded[name] = [
+            RecordedFrame(png, partial(_read_raw_frame, png, name, number, classes, rate))
+            for number, png in enumerate(frame_files(folder, _RAW_FRAME, consecutive=False))
+        ]
+    return RecordedSegments(path=path, format=NAME, vocabulary=classes, tracked=True, recorded=recorded)
+
+
+def _check_categories(file: Path, classes: Vocabulary) -> None:
+    """Raises InputError where the file lists other classes than VIPSeg's."""
+    if not file.is_file():
+        return
+    found = read_categories(parsed_json(file), f"{file}: the list")
+    for i, (theirs, ours) in enumerate(zip(found.vocabulary, classes, strict=False)):
+        if (theirs.name, theirs.is_thing) != (ours.name, ours.is_thing) or found.index.get(i) != i:
+            raise InputError(
+                f"{file}: entry {i} is not VIPSeg's {ours.name!r}. Raw masks of other classes are not read."
+            )
+    if len(found.vocabulary) != len(classes):
+        raise InputError(f"{file} lists {len(found.vocabulary)} classes; VIPSeg has {len(classes)}.")
+
+
+def _read_raw_frame(png: Path, video: str, number: int, classes: Vocabulary, rate: Fraction) -> PanopticFrame:
+    labels = read_pixels(png, _RAW_KINDS, "VIPSeg")
+    meaning = partial(_raw_meaning, png, classes)
+    return labelled_frame(labels, meaning, stream=video, times=Times.at(number, rate), png=png)
+
+
+def _raw_meaning(png: Path, classes: Vocabulary, label: int) -> Meaning | None:
+    if label == 0:
+        return None
+    class_number = label if label <= len(classes) else label // 100
+    if class_number > len(classes):
+        raise InputError(
+            f"The PNG {png} has pixels of value {label}, of class {class_number}; VIPSeg has 1..{len(classes)}."
+        )
+    return Meaning(class_number - 1, classes[class_number - 1].is_thing, track=label)
 
 
 def _png_folder(file: Path, video: str, annotations: list[Any]) -> Path:

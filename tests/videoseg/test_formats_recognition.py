@@ -1,0 +1,88 @@
+"""Every format's tree is recognised by exactly one module, and nothing else by any."""
+
+from pathlib import Path
+
+import png_bytes
+import pytest
+
+from videoseg.errors import InputError
+from videoseg.formats import find_format, formats, read_segments, recognise
+
+
+@pytest.mark.parametrize("what", png_bytes.TREES)
+def test_a_tree_is_of_one_format(tmp_path: Path, what: str) -> None:
+    name, build = png_bytes.TREES[what]
+    build(tmp_path)
+    assert recognise(tmp_path) == [name]
+    recorded = read_segments(tmp_path)
+    assert recorded.format == name
+    assert all(list(recorded.frames(video)) for video in recorded.videos)
+    assert len(recorded.checksum(recorded.videos[0])) == 64
+
+
+@pytest.mark.parametrize(
+    ("what", "below"),
+    [
+        ("KITTI-STEP", "panoptic_maps"),
+        ("KITTI-STEP", "panoptic_maps/val"),
+        ("Cityscapes-VPS", "panoptic_gt_val_city_vps.json"),
+        ("KITTI-MOTS, PNG", "instances"),
+        ("KITTI-MOTS, text", "instances_txt"),
+        ("KITTI-MOTS, text", "instances_txt/0002.txt"),
+        ("DAVIS", "Annotations"),
+        ("DAVIS", "Annotations/480p"),
+        ("DAVIS", "ImageSets/2017/val.txt"),
+        ("VSPW", "data"),
+        ("VIPSeg, raw", "panomasks"),
+        ("VIPSeg", "panoptic_gt_VIPSeg_val.json"),
+        ("COCO panoptic", "panoptic_val2017.json"),
+    ],
+)
+def test_a_place_in_the_tree_is_the_same(tmp_path: Path, what: str, below: str) -> None:
+    name, build = png_bytes.TREES[what]
+    build(tmp_path)
+    assert recognise(tmp_path / below) == [name]
+    whole, part = read_segments(tmp_path), read_segments(tmp_path / below)
+    assert part.videos == whole.videos
+    for video in whole.videos:
+        for ours, theirs in zip(part.frames(video), whole.frames(video), strict=True):
+            assert [(s.category, s.track, s.area) for s in ours.segments] == [
+                (s.category, s.track, s.area) for s in theirs.segments
+            ]
+
+
+def test_every_module_has_a_tree_or_a_test_of_its_own() -> None:
+    own_tests = {"run_folder", "youtube_vis", "burst"}  # test_formats_run_folder, test_instance_formats
+    assert {name for name, _ in png_bytes.TREES.values()} | own_tests == set(formats())
+    for name, module in formats().items():
+        assert find_format(name) is module
+
+
+@pytest.mark.parametrize("nothing", ["empty", "photographs", "a text", "a JSON", "nested"])
+def test_what_is_of_no_format(tmp_path: Path, nothing: str) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    if nothing == "photographs":
+        png_bytes.put(place / "holiday/IMG_0001.png", png_bytes.png([[(1, 2, 3)]], png_bytes.RGB))
+        png_bytes.put(place / "0001/photograph.png", png_bytes.png([[(1, 2, 3)]], png_bytes.RGB))
+    elif nothing == "a text":
+        png_bytes.put(place / "notes.txt", b"1 2 3\n")
+    elif nothing == "a JSON":
+        png_bytes.put(place / "list.json", b'{"annotations": [{"file_name": "1.png"}], "images": 5}')
+        png_bytes.put(place / "bad.json", b"{")
+    elif nothing == "nested":
+        png_bytes.kitti_step(place / "deep")
+    assert recognise(place) == []
+    with pytest.raises(InputError, match=r"is no per-frame segments that videoseg knows .*docs/formats\.md"):
+        read_segments(place)
+
+
+def test_a_tree_of_two_formats_must_be_told(tmp_path: Path) -> None:
+    png_bytes.davis(tmp_path)
+    png_bytes.kitti_step(tmp_path)
+    assert recognise(tmp_path) == ["kitti_step", "davis"]
+    with pytest.raises(InputError, match="can be read as kitti_step or as davis. Say which format it is"):
+        read_segments(tmp_path)
+    assert read_segments(tmp_path, "davis").format == "davis"
+    with pytest.raises(InputError, match="no format 'bmp'. There are: vipseg,"):
+        read_segments(tmp_path, "bmp")
