@@ -282,7 +282,9 @@ def _recorded_frames(recorded: RecordedInstances, name: str) -> list[RecordedFra
     # There is no PNG; its name says which frame it is.
     return [
         RecordedFrame(
-            recorded.path.parent / frame, partial(_panoptic_frame, recorded.path, recorded.vocabulary, video, number)
+            recorded.path.parent / frame,
+            partial(_panoptic_frame, recorded.path, recorded.vocabulary, video, number),
+            None if video.times is None else video.times[number].index,
         )
         for number, frame in enumerate(video.frame_names)
     ]
