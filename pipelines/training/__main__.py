@@ -25,7 +25,6 @@ STAGES = (
     "clip",
     "unet",
     "mask-generator",
-    "names",
     "captioner",
     "export",
 )
@@ -73,23 +72,16 @@ def main() -> None:
             sets = [pictures("captioned-objects"), pictures("captioned-scenes")]
             latents, captions = unet_stage.cache_latents(size, autoencoder, sets, folder)
             train(unet_stage.build_stage(size, clip, latents, captions), folder, stop_at=options.stop_at)
-        case "mask-generator" | "names":
+        case "mask-generator":
             odise = _frozen_model(size, folder)
             scenes = pictures("base-scenes")
             cache = mask_generator_stage.cache_taps(
                 odise, scenes, mask_generator_stage.CACHED_PICTURES, folder / "taps"
             )
-            stage = mask_generator_stage.build_heads_stage(odise, scenes, cache)
-            if options.stage == "names":
-                load_trained(stage.model, "mask-generator", folder)
-                stage = mask_generator_stage.build_heads_stage(
-                    odise, scenes, cache, mask_generator_stage.NAMES, name="names"
-                )
-                mask_generator_stage.spread_names(odise)
-            train(stage, folder, stop_at=options.stop_at)
+            train(mask_generator_stage.build_heads_stage(odise, scenes, cache), folder, stop_at=options.stop_at)
         case "captioner":
             odise = _frozen_model(size, folder)
-            load_trained(mask_generator_stage.trained_modules(odise), "names", folder)
+            load_trained(mask_generator_stage.trained_modules(odise), "mask-generator", folder)
             stage = mask_generator_stage.build_captioner_stage(odise, pictures("base-scenes"))
             train(stage, folder, stop_at=options.stop_at)
         case "export":

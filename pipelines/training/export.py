@@ -18,7 +18,6 @@ STAGES: dict[str, StageSettings] = {
     "clip": clip_stage.SETTINGS,
     "unet": unet_stage.SETTINGS,
     "mask-generator": mask_generator_stage.HEADS,
-    "names": mask_generator_stage.NAMES,
     "captioner": mask_generator_stage.CAPTIONER,
 }
 """In the order of training."""
