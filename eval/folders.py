@@ -1,6 +1,6 @@
 """`evaluate_folders`: results on disk against ground truth on disk, in any format that videoseg reads.
 
-Videos are paired by name; where either side holds only one, the names need not agree. Frames are paired by the names
+Videos are paired by name; where both sides hold only one, the names need not agree. Frames are paired by the names
 of their files, where both sides have such names and share some; else by number: what the file says (files of ours do),
 or the place in the list.
 """
@@ -23,6 +23,9 @@ from videoseg.formats import find_format, read_segments, recognise
 from videoseg.formats.instances import RecordedInstances, read_instances
 from videoseg.formats.recorded import RecordedFrame, RecordedSegments
 from videoseg.panoptic import PanopticFrame
+
+_RUN = "run_folder"
+"""The format of our own runs."""
 
 Progress = Callable[[int, int], None]
 """(videos done, videos in all)."""
@@ -139,6 +142,9 @@ class _Sides:
         """Ground-truth video and its prediction."""
         if len(truth) == len(guess) == 1:
             self.pairs = [(truth[0], guess[0])]
+        elif len(guess) == 1 and self.guess.format == _RUN:
+            # One run is of one video: the others were not asked of it.
+            self.pairs = [pair for pair in self.pairs if pair[1] is not None] or self.pairs
         if all(other is None for _, other in self.pairs):
             raise InputError(
                 f"{question.gt} and {question.pred} have no video in common: {', '.join(truth[:3])} against "
@@ -201,7 +207,32 @@ def _open(path: Path, ground_truth: Path | None) -> tuple[RecordedSegments, Reco
             beside = ground_truth.parent if ground_truth is not None and ground_truth.is_file() else ground_truth
             instances = read_instances(path, _json_of(beside) if beside is not None else None)
             return instances.to_segments(), instances
+        runs = [] if found or not path.is_dir() else _run_folders(path)
+        if runs:
+            return _joined(path, [read_segments(run) for run in runs]), None
     return read_segments(path), None
+
+
+def _run_folders(path: Path) -> list[Path]:
+    return sorted(folder for folder in path.iterdir() if folder.is_dir() and recognise(folder) == [_RUN])
+
+
+def _joined(path: Path, runs: Sequence[RecordedSegments]) -> RecordedSegments:
+    """The runs of a folder as one result of several videos."""
+    by_video: dict[str, RecordedSegments] = {}
+    for run in runs:
+        for video in run.videos:
+            if video in by_video:
+                raise InputError(f"{path} holds two runs of {video!r}: {by_video[video].path} and {run.path}.")
+            if run.vocabulary.checksum != runs[0].vocabulary.checksum:
+                raise InputError(f"The runs in {path} have different vocabularies: {runs[0].path} and {run.path}.")
+            by_video[video] = run
+    return replace(
+        runs[0],
+        path=path,
+        recorded={video: run.recorded[video] for video, run in by_video.items()},
+        in_a_row=lambda video, start, stop: by_video[video].frames(video, start, stop),
+    )
 
 
 def _json_of(path: Path) -> Path | None:

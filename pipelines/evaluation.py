@@ -1,35 +1,82 @@
-"""A run folder, or a folder of segments, against ground truth: joins `eval` with the store."""
+"""Scoring: joins `eval` with what the command line asks; see `docs/metrics.md`."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from eval import Evaluation, Report, evaluate_folders
+from eval.bootstrap import Difference, compare
+from eval.folders import Measured, Question, measure
+from eval.names import chosen_metrics
+from eval.panoptic_quality import ShortVideos
+from eval.report import Report
 from videoseg.errors import InputError
-from videoseg.formats import read_segments
-from videoseg.store.folder import MANIFEST
-from videoseg.store.reader import open_run
 
 
-def score(prediction: str | Path, truth: str | Path) -> Report:
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What `videoseg eval` found."""
+
+    report: Report
+    against: dict[str, Difference] = field(default_factory=dict)
+    """Plain name -> difference from another result; empty where none was named."""
+    floor: dict[str, float] = field(default_factory=dict)
+    """The same names as the agreement's, of a run that should agree wholly."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's values at the top; see `Report.to_json`."""
+        data = self.report.to_json()
+        data |= {f"{name}.floor": value for name, value in self.floor.items()}
+        if self.against:
+            data["against"] = {name: difference.to_json() for name, difference in self.against.items()}
+        return data
+
+
+def score(
+    truth: str | Path,
+    prediction: str | Path,
+    *,
+    metrics: Sequence[str] | None = None,
+    windows: Sequence[int] | None = None,
+    short_videos: ShortVideos = "skip",
+    against: str | Path | None = None,
+    floor: str | Path | None = None,
+    workers: int = 1,
+    on_video: Callable[[int, int], None] | None = None,
+) -> Score:
     """Evaluates a prediction.
 
     Args:
-        prediction: a run folder, or per-frame segments in a format that videoseg reads.
-        truth: ground truth in such a format. For a run, the video whose name is that of the run's source, or the only
-            one.
+        truth: ground truth, or a run that stands for it.
+        prediction: a run folder, a folder of run folders, or segments in any format that videoseg reads.
+        metrics: see `eval.names.METRICS`; None means those that fit the ground truth.
+        windows: of VPQ.
+        short_videos: what VPQ does with videos shorter than a window.
+        against: another prediction, to compare with.
+        floor: a run that should agree with `truth` wholly, as the noise floor of agreement.
+        workers: processes.
 
     Raises:
-        InputError: nothing readable there, or no video in common.
+        InputError: nothing readable there, no video in common, an unknown metric.
     """
-    if not (Path(prediction) / MANIFEST).is_file():
-        return evaluate_folders(truth, prediction)
-    run, known = open_run(prediction), read_segments(truth)
-    video = Path(run.manifest.stream).stem
-    if len(known.videos) == 1:
-        video = known.videos[0]
-    if video not in known.videos:
-        raise InputError(
-            f"{truth} has no video {video!r}, which the run {prediction} is of. It has: {', '.join(known.videos[:5])}."
-        )
-    evaluation = Evaluation(known.vocabulary)
-    evaluation.add_video(known.frames(video), run.frames(), run.vocabulary)
-    return evaluation.report()
+    chosen = None if metrics is None else chosen_metrics(metrics)
+    if floor is not None:
+        chosen = ("agreement",) if chosen is None else chosen
+        if "agreement" not in chosen:
+            raise InputError("A noise floor is of agreement: add it to the metrics, --metrics agreement.")
+
+    def measured(side: str | Path) -> Measured:
+        question = Question(Path(truth), Path(side), chosen, short_videos=short_videos)
+        if windows is not None:
+            question = Question(Path(truth), Path(side), chosen, tuple(windows), short_videos)
+        return measure(question, workers=workers, on_video=on_video)
+
+    ours = measured(prediction)
+    report = ours.report()
+    differences = {}
+    if against is not None:
+        differences = compare(ours.evaluation, measured(against).evaluation)
+    floors = {}
+    if floor is not None:
+        floors = {name: v for name, v in measured(floor).report().values.items() if name.startswith("agreement.")}
+    return Score(report, differences, floors)

@@ -134,3 +134,19 @@ def progress_bar(*, enabled: bool = True) -> "Iterator[Callable[[Progress], None
             bar.update(tasks[progress.phase], completed=progress.done)
 
         yield show
+
+
+@contextmanager
+def counting(phase: str, unit: str, *, enabled: bool = True) -> "Iterator[Callable[[int, int], None]]":
+    """A line on stderr that counts (done, in all) in place; without a terminal it stays silent."""
+    if not enabled or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+
+    def show(done: int, total: int) -> None:
+        print(f"\r{phase} {done}/{total} {unit}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

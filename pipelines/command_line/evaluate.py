@@ -1,39 +1,140 @@
 """`videoseg eval`: scores a run or a folder of segments against ground truth."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.command_line import console
 from pipelines.command_line.options import AsJson, Verbose
 
-# What most people ask for, in their order; --json has everything.
-_SHOWN = {"vpq.1": "PQ", "vpq.mean_1246": "VPQ", "stq": "STQ", "aq": "  AQ", "stq_sq": "  SQ", "hota": "HOTA"}
+if TYPE_CHECKING:
+    from eval.panoptic_quality import ShortVideos
 
 
 def evaluate(
-    truth: Annotated[str, typer.Argument(help="Ground truth as a VIPSeg folder.", show_default=False)],
+    truth: Annotated[str, typer.Argument(help="Ground truth, in any format that videoseg reads.", show_default=False)],
     prediction: Annotated[
-        str, typer.Argument(help="A run folder, or a VIPSeg or COCO-panoptic folder.", show_default=False)
+        str,
+        typer.Argument(
+            help="A run folder, a folder of run folders, or results in any format that videoseg reads.",
+            show_default=False,
+        ),
     ],
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            help="Only these: pq, vpq, stq, miou, hota, clear, identity, mvc, flicker, ap, agreement. Without it, "
+            "what fits the ground truth.",
+            metavar="NAMES",
+        ),
+    ] = None,
+    windows: Annotated[
+        str | None, typer.Option("--windows", help="Windows of VPQ in frames: 1,2,4,6,8.", metavar="LIST")
+    ] = None,
+    short_videos: Annotated[
+        str,
+        typer.Option(
+            "--short-videos",
+            help="VPQ of videos shorter than a window: `skip` them, or `clip` the window to them.",
+            metavar="skip|clip",
+        ),
+    ] = "skip",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            help="Another result on the same videos: differences with 95 % intervals (paired bootstrap over videos).",
+            metavar="OTHER",
+            rich_help_panel="Comparison",
+        ),
+    ] = None,
+    floor: Annotated[
+        str | None,
+        typer.Option(
+            "--floor",
+            help="With --metrics agreement, where GT is a run: a run that should agree wholly, as the noise floor.",
+            metavar="RUN",
+            rich_help_panel="Comparison",
+        ),
+    ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option("--plots", help="Write plots as PNGs into this folder (needs matplotlib).", metavar="FOLDER"),
+    ] = None,
+    per_category: Annotated[bool, typer.Option("--per-category", help="A row for each category, too.")] = False,
+    per_video: Annotated[bool, typer.Option("--per-video", help="A row for each video, too.")] = False,
+    workers: Annotated[int, typer.Option("--workers", help="Processes; the result is the same.", metavar="N")] = 1,
     as_json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
-    """PQ, VPQ, STQ, HOTA and their parts, of a result against ground truth.
+    """PQ, VPQ, STQ, HOTA, IDF1, MOTSA, mVC, mIoU, AP and flicker of a result against ground truth.
 
-    Categories are paired by their names, frames by their index.
+    Formats are recognised by themselves. Categories are paired by their names, videos by theirs, frames by the names
+    of their files, or by number. What has no partner counts as predicted void, and is said.
 
     **Examples**
 
     * `videoseg eval world/ground_truth out/`
     * `videoseg eval ground_truth/ predictions/ --json`
+    * `videoseg eval ground_truth/ new/ --against old/ --metrics vpq,stq`
+    * `videoseg eval full_run/ cached_run/ --metrics agreement --floor second_full_run/`
+
+    **Names in the JSON** (fractions; counts are whole numbers; null where there is nothing to measure): `pq` `sq` `rq`
+    `vpq.1` … `vpq.mean_1246` `vpq.mean_12468` `vpq_clip.…` (each also `….things` `….stuff`) `stq` `aq` `stq_sq`
+    `stq_vipseg` … `miou` `hota` `deta` `assa` `loca` `idf1` `motsa` `smotsa` `id_switches` `fragments`
+    `mostly_tracked` `mvc.8` `flicker.id` … `ap` `ap50` `ar10` `agreement.segments`, and under `per_category`,
+    `per_video`, `category_groups`, `video_groups`, `conventions`, `against` what they say. docs/metrics.md has all.
     """
     console.set_verbosity(verbose)
+    from pipelines.command_line.score_table import score_text
     from pipelines.evaluation import score
 
-    report = score(prediction, truth)
+    if plots is not None:
+        from eval.plots import require_matplotlib
+
+        require_matplotlib()
+    with console.counting("Evaluating", "videos", enabled=not as_json) as show:
+        found = score(
+            truth,
+            prediction,
+            metrics=None if metrics is None else metrics.split(","),
+            windows=None if windows is None else _windows(windows),
+            short_videos=_convention(short_videos),
+            against=against,
+            floor=floor,
+            workers=workers,
+            on_video=show,
+        )
+    files = []
+    if plots is not None:
+        from eval.plots import draw_plots
+
+        files = draw_plots(found.report, plots)
     if as_json:
-        console.print_json(report.to_json())
+        console.print_json(found.to_json() | ({"plots": [str(file) for file in files]} if plots is not None else {}))
         return
-    rows = {name: f"{100 * report.values[key]:.1f}" for key, name in _SHOWN.items() if key in report.values}
-    print(console.table({"videos": report.videos, "frames": report.frames, **rows}))
+    print(score_text(found, per_category=per_category, per_video=per_video))
+    for sentence in found.report.conventions.sentences():
+        console.warn(f"{sentence}.")
+    for file in files:
+        print(f"  plot: {file}")
+
+
+def _windows(text: str) -> list[int]:
+    try:
+        windows = [int(part) for part in text.split(",")]
+    except ValueError:
+        windows = []
+    if not windows or min(windows) < 1:
+        raise typer.BadParameter(f"--windows takes whole numbers of frames from 1, such as 1,2,4,6; got {text!r}.")
+    return windows
+
+
+def _convention(text: str) -> "ShortVideos":
+    if text == "skip":
+        return "skip"
+    if text == "clip":
+        return "clip"
+    raise typer.BadParameter(f"--short-videos takes skip or clip, got {text!r}.")
