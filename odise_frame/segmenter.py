@@ -238,7 +238,7 @@ def load_segmenter(
     Raises:
         InputError: unknown model, weights that are missing or damaged, a device that is not there.
     """
-    folder = _find(model)
+    folder = find_model(model)
     place = _find_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
@@ -249,7 +249,8 @@ def load_segmenter(
     return OdiseSegmenter(network, info, vocabulary)
 
 
-def _find(model: str | Path) -> Path:
+def find_model(model: str | Path) -> Path:
+    """The folder of a known model, or the folder itself; InputError where there is neither."""
     if isinstance(model, str) and model in SHIPPED:
         return shipped_folder(model)
     path = Path(model)

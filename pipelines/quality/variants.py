@@ -31,6 +31,8 @@ class Variant:
     order."""
     mean_colours: bool = False
     """Masks are named by their mean colour."""
+    other_masks: bool = False
+    """The change is in the masks, not only in their names."""
 
 
 class ZeroedUnet(DiffusionBackbone):
@@ -85,9 +87,9 @@ def shuffle_names(vocabulary: Vocabulary) -> Vocabulary:
 
 VARIANTS = (
     Variant("whole", "the model as it ships"),
-    Variant("UNet zeroed", "do the heads use the UNet's features at all?", change=zero_unet),
-    Variant("random UNet", "is it what the UNet has learnt, or its shape?", change=randomize_unet),
-    Variant("empty caption", "does the implicit caption help?", change=empty_caption),
+    Variant("UNet zeroed", "do the heads use the UNet's features at all?", change=zero_unet, other_masks=True),
+    Variant("random UNet", "is it what the UNet has learnt, or its shape?", change=randomize_unet, other_masks=True),
+    Variant("empty caption", "does the implicit caption help?", change=empty_caption, other_masks=True),
     Variant("diffusion alone", "what does the mask embedding know without CLIP?", change=diffusion_alone),
     Variant("CLIP alone", "what does CLIP know without the mask embedding?", change=clip_alone),
     Variant("names shuffled", "do the words matter?", rename=shuffle_names),
