@@ -26,6 +26,11 @@ _MODULES = (
     "kitti_mots",
     "davis",
     "vspw",
+    "ade20k_150",
+    "ade20k_847",
+    "pascal_context_59",
+    "pascal_context_459",
+    "pascal_voc",
 )
 
 

@@ -84,7 +84,7 @@ def read(path: Path) -> RecordedSegments:
 
 def export(run: "Run", folder: Path) -> Path:
     """Writes the classes of a run's frames."""
-    return write(folder, run.vocabulary, label_images.run_images(run, "ADE_val_"))
+    return write(folder, run.vocabulary, label_images.run_images(run, "ADE_val_", 8))
 
 
 def write(

@@ -158,8 +158,8 @@ def _fits(data: dict[str, Any]) -> bool:
 
 
 def _png_folder(file: Path, annotations: list[dict[str, Any]]) -> Path:
-    """Beside the JSON, under its name or right there."""
-    for place in (file.parent / file.stem, file.parent):
+    """Beside the JSON, under its name or right there; or beside its folder, as COCO is mostly unpacked."""
+    for place in (file.parent / file.stem, file.parent, file.parent.parent / file.stem):
         if (place / Path(str(annotations[0].get("file_name"))).with_suffix(".png")).is_file():
             return place
     return file.parent / file.stem

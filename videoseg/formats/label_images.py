@@ -184,10 +184,10 @@ def write_images(
     return folder
 
 
-def run_images(run: "Run", prefix: str) -> Iterable[tuple[str, PanopticFrame]]:
-    """The frames of a run with names as image sets have them: `<prefix>00000001`, …"""
+def run_images(run: "Run", prefix: str, digits: int) -> Iterable[tuple[str, PanopticFrame]]:
+    """The frames of a run with names as image sets have them: `<prefix>000001`, …, by which they are recognised."""
     for number, frame in enumerate(run.frames(), start=1):
-        yield f"{prefix}{number:08d}", frame
+        yield f"{prefix}{number:0{digits}d}", frame
 
 
 def _read_image(file: Path, labels: Labels, stream: str, number: int) -> PanopticFrame:

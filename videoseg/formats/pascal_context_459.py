@@ -65,7 +65,7 @@ def read(path: Path) -> RecordedSegments:
 
 def export(run: "Run", folder: Path) -> Path:
     """Writes the classes of a run's frames."""
-    return write(folder, run.vocabulary, label_images.run_images(run, ""))
+    return write(folder, run.vocabulary, label_images.run_images(run, "2012_", 6))
 
 
 def write(
@@ -109,7 +109,7 @@ def _read_map(file: Path, labels: Labels, numbers: NDArray[np.uint32], stream: s
 
     try:
         content: Mapping[str, Any] = loadmat(file, variable_names=["LabelMap"])
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+    except Exception as error:  # of a damaged file SciPy raises what it stumbles over
         raise InputError(f"The file {file} is no MATLAB file that can be read, or it is damaged: {error}") from None
     found = content.get("LabelMap")
     if not isinstance(found, np.ndarray) or found.ndim != 2 or not np.issubdtype(found.dtype, np.integer):

@@ -83,7 +83,7 @@ def read(path: Path) -> RecordedSegments:
 
 def export(run: "Run", folder: Path) -> Path:
     """Writes the classes of a run's frames."""
-    return write(folder, run.vocabulary, label_images.run_images(run, ""))
+    return write(folder, run.vocabulary, label_images.run_images(run, "2012_", 6))
 
 
 def write(folder: Path, vocabulary: Vocabulary, images: Iterable[tuple[str, PanopticFrame]]) -> Path:
