@@ -93,8 +93,10 @@ def kitti_mots_png(root: Path) -> Path:
 
 
 def kitti_mots_txt(root: Path) -> Path:
-    """The same as text. Run lengths go down the columns: of car 1005, [0, 1, 1, 1, 5] are coded 0 1 1, then as differences to
-    the run before the last: 0 4."""
+    """The same as text.
+
+    Run lengths go down the columns; from the fourth on they are coded as differences to the one before the last.
+    """
     lines = [
         "0 1005 1 2 4 01104",  # runs 0 1 1 1 5: pixels (0, 0), (0, 1)
         "0 2001 2 2 4 314",  # runs 3 1 4: pixel (1, 1)
@@ -125,7 +127,7 @@ def vspw(root: Path) -> Path:
 
 def vspw_prediction(root: Path) -> Path:
     """The same as a network says it: classes from 0."""
-    put(root / "0_wHjU6P2RxLM/00000333.png", png([[0, 0, 123], [0, 255, 123]]))
+    put(root / "0_wHjU6P2RxLM/00000333.png", png([[0, 0, 123], [255, 255, 123]]))
     return root
 
 
@@ -171,6 +173,83 @@ def coco_panoptic(root: Path) -> Path:
     return root
 
 
+def youtube_vis(root: Path) -> Path:
+    """One video of two frames of 2×1, a person in the left pixel of the first."""
+    data = {
+        "videos": [{"id": 1, "width": 2, "height": 1, "length": 2, "file_names": ["a/00000.jpg", "a/00005.jpg"]}],
+        "annotations": [
+            {
+                "id": 1,
+                "video_id": 1,
+                "category_id": 26,
+                "iscrowd": 0,
+                "segmentations": [{"size": [1, 2], "counts": [0, 1, 1]}, None],
+                "areas": [1, None],
+                "bboxes": [[0, 0, 1, 1], None],
+            }
+        ],
+        "categories": [{"supercategory": "object", "id": 26, "name": "person"}],
+    }
+    put(root / "instances.json", json.dumps(data).encode())
+    return root
+
+
+def burst(root: Path) -> Path:
+    """One sequence of one frame of 2×1, a person in the left pixel."""
+    sequence = {
+        "width": 2,
+        "height": 1,
+        "id": 1,
+        "seq_name": "a",
+        "dataset": "BDD",
+        "fps": 30,
+        "all_image_paths": ["1.jpg"],
+        "annotated_image_paths": ["1.jpg"],
+        "neg_category_ids": [],
+        "not_exhaustive_category_ids": [],
+        "track_category_ids": {"2": 805},
+        "segmentations": [{"2": {"rle": "011", "is_gt": True}}],
+    }
+    categories = [{"id": 805, "name": "person", "synset": "person.n.01", "def": "a human", "synonyms": ["person"]}]
+    data = {"sequences": [sequence], "categories": categories, "split": "val"}
+    put(root / "all_classes.json", json.dumps(data).encode())
+    return root
+
+
+def tiff(rows: Sequence[Sequence[int]]) -> bytes:
+    """A TIFF of grey pixels of 16 bits in one strip, little endian (TIFF 6.0, section 3)."""
+    pixels = b"".join(struct.pack(f"<{len(row)}H", *row) for row in rows)
+    fields = [(256, len(rows[0])), (257, len(rows)), (258, 16), (259, 1), (262, 1), (277, 1), (278, len(rows))]
+    fields = sorted([*fields, (273, 8), (279, len(pixels))])
+    directory = struct.pack("<H", len(fields)) + b"".join(struct.pack("<HHII", tag, 4, 1, v) for tag, v in fields)
+    return struct.pack("<2sHI", b"II", 42, 8 + len(pixels)) + pixels + directory + struct.pack("<I", 0)
+
+
+def ade20k_150(root: Path) -> Path:
+    put(root / "annotations/validation/ADE_val_00000001.png", png([[1, 150, 0]]))
+    return root
+
+
+def ade20k_847(root: Path) -> Path:
+    put(root / "annotations_detectron2/validation/ADE_val_00000001.tif", tiff([[0, 846, 65535]]))
+    return root
+
+
+def pascal_context_59(root: Path) -> Path:
+    put(root / "annotations_ctx59/validation/2008_000002.png", png([[0, 58, 255]]))
+    return root
+
+
+def pascal_context_459(root: Path) -> Path:
+    put(root / "annotations_ctx459/validation/2008_000002.tif", tiff([[0, 458, 65535]]))
+    return root
+
+
+def pascal_voc(root: Path) -> Path:
+    put(root / "SegmentationClass/2007_000032.png", png([[0, 20, 255]], PALETTE))
+    return root
+
+
 TREES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "KITTI-STEP": ("kitti_step", kitti_step),
     "Cityscapes-VPS": ("cityscapes_vps", cityscapes_vps),
@@ -182,5 +261,12 @@ TREES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "VIPSeg, raw": ("vipseg", vipseg_raw),
     "VIPSeg": ("vipseg", vipseg),
     "COCO panoptic": ("coco_panoptic", coco_panoptic),
+    "YouTube-VIS": ("youtube_vis", youtube_vis),
+    "BURST": ("burst", burst),
+    "ADE20K-150": ("ade20k_150", ade20k_150),
+    "ADE20K-847": ("ade20k_847", ade20k_847),
+    "Pascal Context 59": ("pascal_context_59", pascal_context_59),
+    "Pascal Context 459": ("pascal_context_459", pascal_context_459),
+    "Pascal VOC": ("pascal_voc", pascal_voc),
 }
 """What -> (name of its format, writer of its tree)."""

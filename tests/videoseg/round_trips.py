@@ -65,9 +65,7 @@ def written_and_read(
         check(read_segments(folder))
 
 
-def assert_kept(
-    read: RecordedSegments, video: str, written: Sequence[PanopticFrame], vocabulary: Vocabulary, keep: Keep
-) -> None:
+def assert_kept(read: RecordedSegments, video: str, written: Sequence[PanopticFrame], keep: Keep) -> None:
     """Every frame has the same masks under the same tokens, and tracks are the tokens under other names.
 
     A token begins with the name of the category and the crowd flag that must be read.

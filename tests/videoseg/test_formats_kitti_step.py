@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
-from png_bytes import GREY, RGB, kitti_step as tree, png, put
+from png_bytes import RGB, png, put
+from png_bytes import kitti_step as tree
 from round_trips import assert_kept, videos_of, written_and_read
 
 from videoseg.errors import InputError
@@ -60,7 +60,7 @@ class TestSpecification:
         put(tmp_path / "panoptic_maps/train/0000/000000.png", png([[(0, 0, 0)]], RGB))
         assert read_segments(tmp_path).videos == ("0000", "0002")
         put(tmp_path / "panoptic_maps/train/0002/000000.png", png([[(0, 0, 0)]], RGB))
-        with pytest.raises(InputError, match="has the sequence 0002 twice: .*train.*val.*Name a split"):
+        with pytest.raises(InputError, match=r"has the sequence 0002 twice: .*train.*val.*Name a split"):
             read_segments(tmp_path)
         assert read_segments(tmp_path / "panoptic_maps/train").videos == ("0000", "0002")
 
@@ -116,7 +116,7 @@ class TestWriting:
             VOCABULARY,
             videos,
             "kitti_step",
-            lambda read: assert_kept(read, "0007", videos["0007"], VOCABULARY, keep),
+            lambda read: assert_kept(read, "0007", videos["0007"], keep),
         )
 
     def test_the_bytes(self, tmp_path: Path) -> None:

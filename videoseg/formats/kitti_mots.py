@@ -149,17 +149,19 @@ def write(
     pattern = _SEQUENCE if kind == "png" else _ANY_SEQUENCE
     rule = "PNGs are in folders of four digits" if kind == "png" else "a name is of letters, digits, `-`, `_` and `.`"
     with whole_folder(folder) as place:
-        lengths = {}
+        listed = ""
         for video, frames in videos.items():
             require_name(video, pattern, _TITLE, rule)
             target = place / (f"{_PNGS}/{video}" if kind == "png" else f"{_TEXTS}/{video}.txt")
             labels = _labels(frames, classes)
-            lengths[video] = (
-                _write_pngs(target, labels) if kind == "png" else _write_text(target, labels, _first(video))
-            )
+            if kind == "png":
+                _write_pngs(target, labels)
+            else:
+                first = _first(video)
+                count = _write_text(target, labels, first)
+                listed += f"{video} empty {first:06d} {first + count - 1:06d}\n" if count else ""
         if kind == "txt":
-            lines = [f"{video} empty {0:06d} {count - 1:06d}\n" for video, count in lengths.items() if count]
-            (place / _TEXTS / "all.seqmap").write_text("".join(lines), encoding="utf-8")
+            (place / _TEXTS / "all.seqmap").write_text(listed, encoding="utf-8")
     return folder
 
 
@@ -346,15 +348,12 @@ def _labels(frames: Iterable[PanopticFrame], classes: list[int | None]) -> Itera
         yield numbers_of_segments(frame, numbers, void=0).astype(np.uint16)
 
 
-def _write_pngs(folder: Path, labels: Iterable[NDArray[np.uint16]]) -> int:
+def _write_pngs(folder: Path, labels: Iterable[NDArray[np.uint16]]) -> None:
     from PIL import Image
 
     folder.mkdir(parents=True)
-    count = 0
-    for each in labels:
-        Image.fromarray(each).save(folder / f"{count:06d}.png", format="PNG")
-        count += 1
-    return count
+    for number, each in enumerate(labels):
+        Image.fromarray(each).save(folder / f"{number:06d}.png", format="PNG")
 
 
 def _write_text(file: Path, labels: Iterable[NDArray[np.uint16]], first: int) -> int:
