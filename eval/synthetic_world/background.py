@@ -1,6 +1,6 @@
 """Backgrounds: regions of stuff with soft, wavy borders, and the exact map of which pixel is what."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ MIN_REGION = 0.03
 # How many textures of each kind a split knows, and from which number on: no texture is in two splits.
 _VARIANTS: dict[Split, tuple[int, int]] = {"train": (0, 8), "dev": (1000, 6), "test": (2000, 6)}
 _SCALES = (0.55, 0.65, 0.75, 0.87, 1.0, 1.2)
+_TRIES = 60
+"""A random layout shows three regions in every frame of a hard scene about every fourth time."""
 _COARSE = 4  # Border fields are smooth, so they are evaluated on every fourth pixel.
 
 _OUTDOOR_BEHIND = ("hedge", "rock", "water", "brick wall")
@@ -35,7 +37,14 @@ class Background:
 
 
 def draw_background(
-    rng: np.random.Generator, *, height: int, width: int, split: Split, regions: tuple[int, int] = (3, 5), unit: int = 0
+    rng: np.random.Generator,
+    *,
+    height: int,
+    width: int,
+    split: Split,
+    regions: tuple[int, int] = (3, 5),
+    unit: int = 0,
+    accept: Callable[[NDArray[np.uint8]], bool] | None = None,
 ) -> Background:
     """Draws a background.
 
@@ -46,16 +55,17 @@ def draw_background(
         split: whose textures to use.
         regions: least and greatest number of regions, all of different stuff.
         unit: height in pixels of the frame that will show it, for the scale of the textures; 0 means `height`.
+        accept: whether a stuff map will do; others are drawn until one does, or `_TRIES` have been seen.
     """
     count = int(rng.integers(regions[0], regions[1] + 1))
     # A later region can by chance hide an earlier one; a few new tries suffice, the last is taken as it is.
-    for _ in range(8):
+    for _ in range(_TRIES if accept else 8):
         kinds, fields = _lay_out(rng, count, height, width)
         stuff_map = np.full((height, width), kinds[0], dtype=np.uint8)
         for kind, field in zip(kinds[1:], fields, strict=True):
             stuff_map[field >= 0] = kind
         shares = np.bincount(stuff_map.ravel(), minlength=len(STUFF))[kinds] / stuff_map.size
-        if shares.min() >= MIN_REGION:
+        if shares.min() >= MIN_REGION and (accept is None or accept(stuff_map)):
             break
     unit = unit or height
     image = _fill(rng, kinds[0], height, width, split, unit)

@@ -1,6 +1,6 @@
 """`render_image`: one picture of the world by its seed, with exact panoptic ground truth and a caption."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
@@ -163,10 +163,18 @@ class _Placed:
     mark: Stamp
 
 
-def choose_sprite(rng: np.random.Generator, thing: int, styles: tuple[str, ...]) -> Sprite:
-    """A picture of a thing in one of the styles, recoloured as is natural for it."""
+def choose_sprite(
+    rng: np.random.Generator,
+    thing: int,
+    styles: tuple[str, ...],
+    art: Mapping[int, Sequence[Sprite]] | None = None,
+) -> Sprite:
+    """A picture of a thing in one of the styles, or of the `art`, recoloured as is natural for it."""
     entry = THINGS[thing]
-    sprite = load_style(str(rng.choice(styles)))[str(rng.choice(entry.icons))]
+    if art is not None:
+        sprite = art[thing][int(rng.integers(len(art[thing])))]
+    else:
+        sprite = load_style(str(rng.choice(styles)))[str(rng.choice(entry.icons))]
     any_hue = entry.recolour and rng.random() < 0.6
     hue = rng.uniform(-180, 180) if any_hue else rng.normal(0, 8)
     return sprite.recoloured(hue=hue, saturation=rng.uniform(0.75, 1.15), gain=rng.uniform(0.75, 1.12))
@@ -276,6 +284,8 @@ def blur_along(mark: Stamp, angle: float, length: float, height: int, width: int
         y0, x0 = mark.top + dy - top, mark.left + dx - left
         rows = slice(max(0, y0), min(total.shape[0], y0 + source.shape[0]))
         columns = slice(max(0, x0), min(total.shape[1], x0 + source.shape[1]))
+        if rows.stop <= rows.start or columns.stop <= columns.start:
+            continue  # This step of the smear lies wholly outside the frame.
         total[rows, columns] += source[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
     smeared = Image.frombuffer("RGBa", (right - left, bottom - top), (total // steps).astype(np.uint8).tobytes())
     return Stamp(left=left, top=top, image=smeared.convert("RGBA"))

@@ -17,9 +17,9 @@ class Level:
     speed: float
     """Of things, pixels per frame at most."""
     leaving: float
-    """Share of things that leave the view."""
+    """Share of things that leave the view, and mostly come back."""
     meeting: float
-    """Share of things that cross the path of another."""
+    """Chance of any other thing to cross the path of one before it."""
     twins: float
     """Chance of a thing to be the same concept as one before it; half of those look the same too."""
     pan: float
@@ -34,6 +34,8 @@ class Level:
     """Greatest change of a thing's own size, as a share."""
     swing: float
     """Greatest rotation of a thing about its resting angle, in degrees."""
+    bend: float
+    """How much a limber thing changes its shape while it moves; 1 is a lively walk."""
     light: float
     """Greatest change of brightness, as a share."""
     noise: tuple[float, float]
@@ -47,17 +49,18 @@ class Level:
 LEVELS: dict[LevelName, Level] = {
     "easy": Level(
         number=0,
-        things=(4, 6),
+        things=(6, 7),
         speed=1.2,
         leaving=0.2,
-        meeting=0.3,
-        twins=0.05,
-        pan=0.4,
+        meeting=0.45,
+        twins=0.1,
+        pan=0.6,
         shake=0.3,
-        zoom=0.03,
+        zoom=0.04,
         roll=0.5,
         rescale=0.05,
         swing=5,
+        bend=0.6,
         light=0.04,
         noise=(0, 2),
         shutter=0.0,
@@ -65,7 +68,7 @@ LEVELS: dict[LevelName, Level] = {
     ),
     "medium": Level(
         number=1,
-        things=(5, 8),
+        things=(6, 8),
         speed=2.4,
         leaving=0.3,
         meeting=0.35,
@@ -76,6 +79,7 @@ LEVELS: dict[LevelName, Level] = {
         roll=2.0,
         rescale=0.15,
         swing=10,
+        bend=1.0,
         light=0.12,
         noise=(1, 4),
         shutter=0.3,
@@ -83,7 +87,7 @@ LEVELS: dict[LevelName, Level] = {
     ),
     "hard": Level(
         number=2,
-        things=(7, 10),
+        things=(8, 10),
         speed=4.5,
         leaving=0.35,
         meeting=0.45,
@@ -94,6 +98,7 @@ LEVELS: dict[LevelName, Level] = {
         roll=5.0,
         rescale=0.3,
         swing=20,
+        bend=1.3,
         light=0.3,
         noise=(2, 8),
         shutter=0.5,

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import sin
 from typing import Any
 
 import numpy as np
@@ -34,9 +36,7 @@ class Waves:
 
     def at(self, time: float) -> float:
         return float(
-            sum(
-                a * np.sin(f * time + p) for a, f, p in zip(self.amplitudes, self.frequencies, self.phases, strict=True)
-            )
+            sum(a * sin(f * time + p) for a, f, p in zip(self.amplitudes, self.frequencies, self.phases, strict=True))
         )
 
 
@@ -75,10 +75,7 @@ class Camera:
 
     def view(self, time: float) -> tuple[Point, float, float]:
         """Centre in the world, zoom, and clockwise roll in radians at a time in frames."""
-        phase = time % (2 * self.turn)
-        travelled = phase if phase <= self.turn else 2 * self.turn - phase
-        centre = np.array([d * travelled + s.at(time) for d, s in zip(self.drift, self.sway, strict=True)])
-        return centre, float(np.exp(self.zoom.at(time))), float(np.deg2rad(self.roll.at(time)))
+        return _view(self, time)
 
     def to_frame(self, point: Point, time: float) -> Point:
         """World to frame coordinates."""
@@ -106,6 +103,15 @@ class Camera:
         return ends_y[0] - reach_y, ends_x[0] - reach_x, ends_y[1] + reach_y, ends_x[1] + reach_x
 
 
+@lru_cache(maxsize=1024)
+def _view(camera: Camera, time: float) -> tuple[Point, float, float]:
+    """Every thing of a frame asks for it, so it is kept."""
+    phase = time % (2 * camera.turn)
+    travelled = phase if phase <= camera.turn else 2 * camera.turn - phase
+    centre = np.array([d * travelled + s.at(time) for d, s in zip(camera.drift, camera.sway, strict=True)])
+    return centre, float(np.exp(camera.zoom.at(time))), float(np.deg2rad(camera.roll.at(time)))
+
+
 class Path:
     """A smooth path through the world."""
 
@@ -126,6 +132,7 @@ def plan_path(
     camera: Camera,
     *,
     frames: int,
+    span: int,
     reach: float,
     leaves: bool,
     meets: Path | None,
@@ -138,6 +145,7 @@ def plan_path(
         level: how fast.
         camera: what "in view" means.
         frames: length of the scene.
+        span: frames within which it leaves and meets the first time; later in a long scene it leaves again and again.
         reach: half the size of the thing in pixels, so that it can leave wholly.
         leaves: whether it goes out of view, and mostly comes back.
         meets: a path that it crosses once, in front of the other or behind it.
@@ -145,9 +153,14 @@ def plan_path(
     """
     unit = camera.height / 256
     speed = level.speed * unit * rng.uniform(0.4, 1.0)
-    leave_at = rng.uniform(0.1, 0.5) * frames if leaves else np.inf
-    meet_at = rng.uniform(0.25, 0.75) * frames if meets is not None else np.inf
+    leave_at = rng.uniform(0.05, 0.4) * span if leaves else np.inf
+    meet_at = rng.uniform(0.25, 0.75) * span if meets is not None else np.inf
     candidates = [_inside(rng, camera, reach) for _ in range(6)]
+    if leaves:
+        # What leaves begins on one side, or a slow thing would never reach the edge.
+        for candidate in candidates:
+            near = min(0.7 * reach, camera.width / 2) + rng.uniform(0.0, 0.15) * camera.width
+            candidate[1] = near if candidate[1] < camera.width / 2 else camera.width - near
     room = [min((float(np.hypot(*(c - o))) for o in others), default=np.inf) for c in candidates]
     time, point = 0.0, camera.to_world(candidates[int(np.argmax(room))], 0.0)
     away = None
@@ -172,7 +185,7 @@ def plan_path(
             start = camera.to_frame(point, time)
             left = bool(start[1] < camera.width / 2)
             beyond = -1.3 * reach if left else camera.width + 1.3 * reach
-            duration = _hurry(abs(beyond - start[1]), speed, frames, level, unit)
+            duration = _hurry(abs(beyond - start[1]), speed, span, level, unit)
             out = np.array([start[0] + rng.normal(0, 8 * unit), beyond])
             time, point = time + duration, camera.to_world(out, time + duration)
             times.append(time)
@@ -184,11 +197,14 @@ def plan_path(
             # Not far from where it left, so that it is soon wholly in view.
             inside = reach + rng.uniform(0.0, 0.25) * camera.width
             back = np.array([_inside(rng, camera, reach)[0], inside if left else camera.width - inside])
-            duration = _hurry(float(np.hypot(*(back - out))), speed, frames, level, unit)
+            duration = _hurry(float(np.hypot(*(back - out))), speed, span, level, unit)
             time, point = time + duration, camera.to_world(back, time + duration)
-            leave_at = time + rng.uniform(0.4, 0.9) * frames
+            leave_at = time + rng.uniform(0.4, 0.9) * span
         else:
-            goal = camera.to_world(_inside(rng, camera, reach), time + duration)
+            aim = _inside(rng, camera, reach)
+            if time < leave_at < np.inf:
+                duration = min(duration, leave_at - time)
+            goal = camera.to_world(aim, time + duration)
             step = goal - point
             length = float(np.hypot(*step))
             point = point + step * min(1.0, speed * duration / max(length, 1e-6))
@@ -198,9 +214,9 @@ def plan_path(
     return Path(times, points)
 
 
-def _hurry(distance: float, speed: float, frames: int, level: Level, unit: float) -> float:
+def _hurry(distance: float, speed: float, span: int, level: Level, unit: float) -> float:
     """Frames for a way that should be over in a quarter of the scene, at three times the level's speed at most."""
-    return max(4.0, distance / (3.0 * level.speed * unit), min(distance / speed, 0.25 * frames))
+    return max(4.0, distance / (3.0 * level.speed * unit), min(distance / speed, 0.25 * span))
 
 
 def _inside(rng: np.random.Generator, camera: Camera, reach: float) -> Point:

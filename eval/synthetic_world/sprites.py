@@ -201,6 +201,25 @@ def stamp(sprite: Sprite, pose: Pose, *, height: int, width: int) -> Stamp | Non
     return Stamp(left=left, top=top, image=image)
 
 
+def sprite_of(picture: Image.Image, style: str, icon: str) -> Sprite:
+    """The sprite of a picture.
+
+    Args:
+        picture: RGBA, cut to what is visible, its longer side `CELL` pixels.
+        style: name of the style it belongs to.
+        icon: name of the picture.
+    """
+    levels = []
+    for shrink in (1, 2, 4, 8):
+        size = max(1, round(picture.width / shrink)), max(1, round(picture.height / shrink))
+        level = Image.new("RGBA", (size[0] + 2 * MARGIN, size[1] + 2 * MARGIN))
+        small = picture.convert("RGBa").resize(size, Image.Resampling.BOX).convert("RGBA")
+        level.paste(small, (MARGIN, MARGIN))
+        levels.append(level)
+    fill = float(np.mean(np.asarray(picture)[..., 3] >= 128))
+    return Sprite(style, icon, tuple(levels), picture.height, picture.width, fill)
+
+
 @cache
 def load_style(style: str) -> dict[str, Sprite]:
     """All sprites of a style, by name of the icon."""
@@ -210,16 +229,7 @@ def load_style(style: str) -> dict[str, Sprite]:
     sprites = {}
     for icon, (cell, width, height) in cells.items():
         left, top = cell % ATLAS_COLUMNS * CELL, cell // ATLAS_COLUMNS * CELL
-        picture = atlas.crop((left, top, left + width, top + height))
-        levels = []
-        for shrink in (1, 2, 4, 8):
-            size = max(1, round(width / shrink)), max(1, round(height / shrink))
-            level = Image.new("RGBA", (size[0] + 2 * MARGIN, size[1] + 2 * MARGIN))
-            small = picture.convert("RGBa").resize(size, Image.Resampling.BOX).convert("RGBA")
-            level.paste(small, (MARGIN, MARGIN))
-            levels.append(level)
-        fill = float(np.mean(np.asarray(picture)[..., 3] >= 128))
-        sprites[icon] = Sprite(style, icon, tuple(levels), height, width, fill)
+        sprites[icon] = sprite_of(atlas.crop((left, top, left + width, top + height)), style, icon)
     return sprites
 
 

@@ -299,7 +299,15 @@ def test_a_written_world_reads_back_as_it_was_rendered(tmp_path):
         assert (read.track_map() == made.id_map).all()
         assert read.time == pytest.approx(made.time)
         assert [(s.track, s.category) for s in read.segments] == [(s.id, s.category) for s in made.segments]
-    assert json.loads((folder / "world.json").read_text())["seeds"] == [4]
+    world = json.loads((folder / "world.json").read_text())
+    assert world["rows"] == {"easy": ["easy-000004"], "seen style": ["easy-000004"]}
+    assert [entry["seed"] for entry in world["videos"]] == [4]
+    assert (folder / world["videos"][0]["file"]).exists()
+    assert Vocabulary.build(**world["vocabulary"]).checksum == vocabulary().checksum
+    assert len(world["categories"]["novel"]) == 24
+    flags = json.loads((folder / "flags.json").read_text())["easy-000004"]
+    assert [track["id"] for track in flags["tracks"]] == [thing.id for thing in rendered[0].things]
+    assert flags["captions"][0]["frame"] == 0
     assert Vocabulary.build(files=[folder / "vocabulary.yaml"]).checksum == vocabulary().checksum
     import av
 
@@ -307,6 +315,27 @@ def test_a_written_world_reads_back_as_it_was_rendered(tmp_path):
         decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(decoded) == 5
     assert np.abs(decoded[2].astype(int) - rendered[2].rgb).mean() < 12
+
+
+def test_art_of_ones_own_is_all_that_appears(tmp_path):
+    from PIL import Image, ImageDraw
+
+    from eval.synthetic_world.art import load_art
+
+    for name, colour in (("dog", (250, 20, 20)), ("Motorbike", (20, 20, 250))):
+        picture = Image.new("RGBA", (200, 150))
+        ImageDraw.Draw(picture).ellipse((20, 10, 180, 140), fill=(*colour, 255))
+        (tmp_path / name).mkdir()
+        picture.save(tmp_path / name / "one.png")
+    art = load_art(tmp_path)
+    names = {THINGS[i].names[0] for i in art}
+    assert names == {"dog", "motorcycle"}
+    assert all(sprite.width == CELL and sprite.height == round(CELL * 131 / 161) for (sprite,) in art.values())
+    (frame,) = render_video(0, level="easy", frames=1, **SIZE, art=art)
+    assert {THINGS[s.category].names[0] for s in frame.segments if s.is_thing} == names
+    (tmp_path / "gryphon").mkdir()
+    with pytest.raises(InputError, match="gryphon is not named after a concept"):
+        load_art(tmp_path)
 
 
 def test_a_world_is_not_written_over_something(tmp_path):
