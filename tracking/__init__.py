@@ -1,8 +1,22 @@
-"""Segments to tracks: association, life cycle, state, stitching. NumPy, SciPy and lap only."""
+"""Segments to tracks: association, life cycle, state, stitching, refinement. NumPy, SciPy and lap only."""
 
+from tracking.delayed import DelayedState, DelayedTracker, DelaySettings
+from tracking.refinement import Fragment, RefinementSettings, fragments_of, refine
 from tracking.settings import TrackerSettings
 from tracking.state import TrackerState
 from tracking.stitching import stitch
 from tracking.tracker import PanopticTracker
 
-__all__ = ["PanopticTracker", "TrackerSettings", "TrackerState", "stitch"]
+__all__ = [
+    "DelaySettings",
+    "DelayedState",
+    "DelayedTracker",
+    "Fragment",
+    "PanopticTracker",
+    "RefinementSettings",
+    "TrackerSettings",
+    "TrackerState",
+    "fragments_of",
+    "refine",
+    "stitch",
+]

@@ -50,7 +50,8 @@ def learn(table: TrackTable, slots: Slots, embeddings: Embeddings, settings: Tra
     # In the beginning all sightings weigh the same: the mean of n is (n - 1) / n of the mean before.
     sightings = np.maximum(table.hits[slots], 1.0).astype(np.float32)
     share = np.where(known, np.minimum(memory, sightings / (sightings + np.float32(1.0))), np.float32(0.0))[:, None]
-    mixed = on_grid((share * table.embedding[slots] + (np.float32(1.0) - share) * embeddings).astype(np.float32))
+    blend = share * table.embedding[slots] + (np.float32(1.0) - share) * embeddings
+    mixed = on_grid(np.asarray(blend, dtype=np.float32))
     size = lengths(mixed)[:, None]
     mean = np.where(size > 0.1, on_grid(mixed / np.maximum(size, np.float32(0.1))), embeddings)
     table.embedding[slots] = mean

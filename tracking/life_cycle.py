@@ -34,7 +34,7 @@ def births(state: TrackerState, observation: Observation, segments: NDArray[np.i
     things = observation.is_thing[segments]
     table.is_thing[slots] = things
     table.status[slots] = TENTATIVE
-    table.last_clock[slots] = state.clock
+    table.born_clock[slots] = table.last_clock[slots] = state.clock
     table.area[slots] = observation.area[segments]
     table.score[slots] = observation.score[segments]
     count = int(np.count_nonzero(things))
@@ -144,6 +144,29 @@ def found_again(state: TrackerState, slots: Slots, how: Sequence[str]) -> list[T
         table.status[slot] = CONFIRMED
         reason = f"{reason} after {gone:.2f} s"
         events.append(TrackEvent("re-identified", int(table.track[slot]), state.last_index, reason))
+    return events
+
+
+def adoption(state: TrackerState, old: int, young: int, settings: TrackerSettings) -> list[TrackEvent]:
+    """The young track is the old one, which was missing: it goes on under the old id, with all that is known of both."""
+    table, index = state.tracks, state.last_index
+    kept, given_up = int(table.track[old]), int(table.track[young])
+    gone = float(table.born_clock[young] - table.last_clock[old])
+    events = [
+        TrackEvent("re-identified", kept, index, f"track {given_up} turned out to be it, after {gone:.2f} s", given_up),
+        TrackEvent("ended", given_up, index, f"it turned out to be track {kept}", kept),
+    ]
+    table.track[young], table.status[young] = kept, CONFIRMED
+    looks = table.embedding[young].copy()
+    table.gallery[young], table.gallery_count[young] = table.gallery[old], table.gallery_count[old]
+    table.embedding[young] = table.embedding[old]
+    slots = np.array([young], dtype=np.intp)
+    table.hits[young] += table.hits[old]
+    gallery.learn(table, slots, looks[None], settings)
+    categories, evidence = table.evidence_category[old][None], table.evidence[old][None]
+    table.born_clock[young] = table.born_clock[old]
+    category_evidence.add(table, slots, categories, evidence, settings)
+    table.drop(np.array([old], dtype=np.intp))
     return events
 
 

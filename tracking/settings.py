@@ -72,6 +72,14 @@ class TrackerSettings:
     """A track that is missing is not taken for a segment at its expected place whose embedding is less like it than
     this: that is a stranger who came to the same place. A fifth of the way from stranger to match leaves room for
     noisy embeddings. What was there in the frame before is believed to be there still, whatever it looks like."""
+    adopt_hits: float = 12.0
+    """Sightings within which a young track may still turn out to be one that was missing. What comes out from behind
+    something shows little of itself at first; after half a second its mean embedding says who it is."""
+    adopt_likeness: float = 0.6
+    """Embedding likeness that this takes: more than for a single sighting, because a mean has less noise."""
+    sliver: float = 0.6
+    """Overlap that counts for a segment that lies wholly within the predicted mask of a missing track, however small
+    it is: what comes out from behind something begins as a sliver."""
     refind_deviations: float = 2.5
     """And the cosine must lie so many standard deviations above that of strangers: 0.6 % of a normal tail."""
 
@@ -151,7 +159,7 @@ class TrackerSettings:
                 raise InputError(f"The tracker setting {name} must be in [0, 1), got {getattr(self, name)}.")
         for name in (
             "accept", "overlap_gate", "refind_likeness", "contradiction", "gallery_novelty", "low_accept",
-            "high_score", "explained_share", "merged_share",
+            "high_score", "explained_share", "merged_share", "adopt_likeness", "sliver",
         ):  # fmt: skip
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"The tracker setting {name} must be in [0, 1], got {getattr(self, name)}.")
@@ -161,7 +169,7 @@ class TrackerSettings:
         for name in (
             "tentative_misses", "patience", "patience_misses", "silhouette_seconds", "max_silhouettes", "max_lost",
             "memory_seconds", "place_gate", "refind_deviations", "embedding_weight", "class_weight",
-            "size_weight", "split_seconds", "fill_seconds",
+            "size_weight", "split_seconds", "adopt_hits", "fill_seconds",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise InputError(f"The tracker setting {name} must not be negative, got {getattr(self, name)}.")

@@ -27,6 +27,7 @@ _COLUMNS: dict[str, tuple[str, tuple[int, ...], float]] = {
     "status": ("|i1", (), FREE),
     "hits": ("<f8", (), 0),
     "misses": ("<i4", (), 0),
+    "born_clock": ("<f8", (), 0),
     "last_clock": ("<f8", (), 0),
     "placed": ("|b1", (), 0),
     "box": ("<f8", (4,), 0),
@@ -68,6 +69,8 @@ class TrackTable:
     """Sightings; one of low confidence counts half."""
     misses: NDArray[np.int32]
     """Frames in a row in which it was not seen."""
+    born_clock: NDArray[np.float64]
+    """When it was first seen, in seconds of the state's clock."""
     last_clock: NDArray[np.float64]
     """When it was last seen, in seconds of the state's clock."""
     placed: NDArray[np.bool_]

@@ -19,7 +19,7 @@ from tracking.filling import fill_gaps
 from tracking.observation import Observation, kinds_of, observe
 from tracking.settings import TrackerSettings
 from tracking.state import TrackerState
-from tracking.table import LOST, Silhouette, Slots, TrackTable
+from tracking.table import CONFIRMED, LOST, Silhouette, Slots, TrackTable
 from videoseg.motion import Motion
 from videoseg.panoptic import PanopticFrame, Segment
 from videoseg.protocols import TrackingStep
@@ -118,6 +118,7 @@ class PanopticTracker:
         events += self._merges(placed, seen, observation, owner, state)
         events += life_cycle.sightings(state, observation, slots, found, settings)
         events += life_cycle.misses(state, missed, settings)
+        events += self._adopt(slots, contrast, state)
         born = np.setdiff1d(np.flatnonzero(owner < 0), list(parts))
         owner[born] = fresh = life_cycle.births(state, observation, born)
         confirmed = life_cycle.sightings(state, observation, fresh, born, settings)
@@ -244,7 +245,10 @@ class PanopticTracker:
                 if silhouette is not None:
                     under, size = _under(silhouette, place.centre[row] / stride, observation.map.numbers, num_current)
                     iou = under / np.maximum(size + current_area - under, 1)
-                    result.iou[row] = iou[1:] * math.exp(-place.gone[row] / self.settings.silhouette_fade)
+                    # What comes out from behind something begins as a sliver within the mask.
+                    within = self.settings.sliver * under / np.maximum(current_area, 1)
+                    fade = math.exp(-place.gone[row] / self.settings.silhouette_fade)
+                    result.iou[row] = np.maximum(iou, within)[1:] * fade
         return result
 
     def _match_by_place(
@@ -318,13 +322,14 @@ class PanopticTracker:
         state: TrackerState,
         size: tuple[int, int],
     ) -> list[tuple[int, int]]:
-        """Last round: lost things by their galleries, where they can have got to; pairs of slot and segment."""
+        """Last round: missing things by their galleries, where they can have got to; pairs of slot and segment."""
         settings, table = self.settings, state.tracks
         if observation.embedding is None or table.dimension != observation.embedding.shape[1]:
             return []
         free = np.flatnonzero((owner < 0) & observation.is_thing & observation.has_embedding)
         rows = table.rows()
-        lost = rows[(table.status[rows] == LOST) & table.has_embedding[rows]]
+        missing = (table.misses[rows] > 0) | (table.status[rows] == LOST)
+        lost = rows[missing & table.is_thing[rows] & table.has_embedding[rows]]
         lost = lost[~np.isin(lost, owner)]
         if not len(free) or not len(lost):
             return []
@@ -351,6 +356,37 @@ class PanopticTracker:
         matrix[rows, columns] = cost(None, likeness[rows, columns], known, classes, None, settings)
         pairs = assign(matrix, limit=1.0 - settings.accept, allowed=allowed, solver=self.solver)
         return [(int(lost[i]), int(free[j])) for i, j in pairs]
+
+    def _adopt(self, seen: Slots, contrast: Contrast, state: TrackerState) -> list[TrackEvent]:
+        """Young tracks that turn out, now that more of their looks is known, to be ones that were missing before."""
+        settings, table = self.settings, state.tracks
+        hits = table.hits[seen]
+        young = seen[table.is_thing[seen] & (hits <= settings.adopt_hits) & table.has_embedding[seen]]
+        rows = table.rows()
+        missing = (table.misses[rows] > 0) & (table.status[rows] >= CONFIRMED)
+        old = rows[missing & table.is_thing[rows] & table.has_embedding[rows]]
+        if not len(young) or not len(old):
+            return []
+        allowed = table.last_clock[old][:, None] < table.born_clock[young][None, :]
+        allowed &= size_allows(table.area[old], table.area[young], settings)
+        best = gallery.best_likeness(table, old, table.embedding[young])
+        likeness = contrast.likeness(best)
+        allowed &= likeness >= settings.adopt_likeness
+        allowed &= best >= contrast.mean + settings.refind_deviations * contrast.deviation
+        i, j = np.nonzero(allowed)
+        if not len(i):
+            return []
+        classes = category_evidence.likeness(
+            table, old[i], table.evidence_category[young[j]], table.evidence[young[j]]
+        )
+        matrix = np.ones(allowed.shape)
+        known = np.ones(len(i), dtype=bool)
+        matrix[i, j] = cost(None, likeness[i, j], known, classes, None, settings)
+        pairs = assign(matrix, limit=1.0 - settings.accept, allowed=allowed, solver=self.solver)
+        events = []
+        for row, column in pairs:
+            events += life_cycle.adoption(state, int(old[row]), int(young[column]), settings)
+        return events
 
     def _parts(
         self,
