@@ -12,7 +12,13 @@ from pipelines.command_line.options import AsJson, Verbose
 def export(
     run: Annotated[str, typer.Argument(help="A run folder.", show_default=False)],
     format: Annotated[
-        str, typer.Option("--format", "-f", help="vipseg or coco_panoptic.", metavar="FORMAT")
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help="vipseg, coco_panoptic, kitti_mots, davis, …: a wrong name lists all.",
+            metavar="FORMAT",
+        ),
     ] = "vipseg",
     output: Annotated[
         Path | None,

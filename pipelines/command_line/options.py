@@ -77,7 +77,9 @@ Overlay = Annotated[
 Export = Annotated[
     list[str] | None,
     typer.Option(
-        "--export", help="Also write this format (vipseg, coco_panoptic); may be given again.", metavar="FORMAT"
+        "--export",
+        help="Also write this format (vipseg, davis, …: a wrong name lists all); may be given again.",
+        metavar="FORMAT",
     ),
 ]
 Executor = Annotated[

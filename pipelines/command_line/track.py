@@ -10,7 +10,7 @@ from pipelines.command_line.outcome import execute
 
 def track(
     segments: Annotated[
-        str, typer.Argument(help="A VIPSeg or COCO-panoptic folder, or its JSON file.", show_default=False)
+        str, typer.Argument(help="A folder or file of any format that docs/formats.md lists.", show_default=False)
     ],
     output: options.Output,
     pictures: Annotated[

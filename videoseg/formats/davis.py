@@ -29,6 +29,7 @@ from videoseg.formats.frame_folders import (
     PngKind,
     first_kind,
     frame_files,
+    has_frames,
     labelled_frame,
     numbers_of_segments,
     png_kind,
@@ -151,11 +152,7 @@ def _sequences(path: Path) -> dict[str, Path]:
         found = video_folders(place, _SEQUENCE)
         if found:
             return found
-    return {name: folder for name, folder in video_folders(path, _SEQUENCE).items() if _has_frames(folder)}
-
-
-def _has_frames(folder: Path) -> bool:
-    return any(_FRAME.fullmatch(png.name) for png in folder.iterdir())
+    return {name: folder for name, folder in video_folders(path, _SEQUENCE).items() if has_frames(folder, _FRAME)}
 
 
 def _root_of_list(path: Path) -> Path | None:

@@ -4,6 +4,7 @@ KITTI-STEP, KITTI-MOTS (PNG), DAVIS, VSPW and VIPSeg's raw masks are such trees.
 which they are told apart, and in what a number means.
 """
 
+import os
 import re
 import shutil
 import struct
@@ -112,21 +113,21 @@ def video_folders(place: Path, video: re.Pattern[str], below: str = "") -> dict[
         video: what a video's folder is called, in full.
         below: where in that folder the PNGs are.
     """
-    if not place.is_dir():
-        return {}
-    found = {}
-    for folder in sorted(place.iterdir()):
-        if video.fullmatch(folder.name) and (folder / below).is_dir():
-            found[folder.name] = folder / below
-    return found
+    names = (name for name in _names(place) if video.fullmatch(name))
+    return {name: place / name / below for name in names if (place / name / below).is_dir()}
+
+
+def has_frames(folder: Path, frame: re.Pattern[str]) -> bool:
+    """Whether a folder holds a file that is called as a frame is."""
+    return any(frame.fullmatch(name) for name in _names(folder))
 
 
 def first_kind(videos: Mapping[str, Path], frame: re.Pattern[str]) -> PngKind | None:
     """The kind of the first frame of the first video that has one, by which formats are recognised."""
     for folder in videos.values():
-        for png in sorted(folder.iterdir()):
-            if frame.fullmatch(png.name):
-                return png_kind(png)
+        for name in _names(folder):
+            if frame.fullmatch(name):
+                return png_kind(folder / name)
     return None
 
 
@@ -268,6 +269,14 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def _names(folder: Path) -> list[str]:
+    """What is in a folder, in order; nothing where it cannot be listed. Quick: folders of pictures are large."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def _few(names: Sequence[str], count: int = 5) -> str:

@@ -31,6 +31,7 @@ from videoseg.formats.frame_folders import (
     class_numbers,
     first_kind,
     frame_files,
+    has_frames,
     labelled_frame,
     numbers_of_segments,
     read_pixels,
@@ -149,11 +150,7 @@ def _annotated(path: Path) -> dict[str, Path]:
 
 
 def _predicted(path: Path) -> dict[str, Path]:
-    return {
-        name: folder
-        for name, folder in video_folders(path, _VIDEO).items()
-        if any(_FRAME.fullmatch(png.name) for png in folder.iterdir())
-    }
+    return {name: folder for name, folder in video_folders(path, _VIDEO).items() if has_frames(folder, _FRAME)}
 
 
 def _check_labels(path: Path) -> None:
