@@ -14,6 +14,11 @@ COUNTS = {
     "pascal-context-459": (459, 559, 0),
     "pascal-voc": (21, 153, 20),
     "lvis": (1203, 1825, 1203),
+    "vipseg": (124, 172, 58),
+    "cityscapes": (19, 21, 8),
+    "youtube-vis-2019": (40, 43, 40),
+    "youtube-vis-2021": (40, 44, 40),
+    "ovis": (25, 27, 25),
 }
 
 

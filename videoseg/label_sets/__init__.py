@@ -26,9 +26,17 @@ _FILES = {
     "pascal-context-59": "pascal_context_59.txt",
     "pascal-context-459": "pascal_context_459.txt",
     "pascal-voc": "pascal_voc_21.txt",
+    "vipseg": "vipseg_124.txt",
+    "cityscapes": "cityscapes_19.txt",
+    "youtube-vis-2019": "youtube_vis_2019_40.txt",
+    "youtube-vis-2021": "youtube_vis_2021_40.txt",
+    "ovis": "ovis_25.txt",
 }
 
 _COCO_THINGS = 80  # COCO panoptic lists its 80 things first, then 53 stuff categories.
+
+
+_CITYSCAPES_THINGS = range(11, 19)  # person to bicycle, the classes of which Cityscapes has instances
 
 
 def names() -> tuple[str, ...]:
@@ -61,7 +69,12 @@ def rows(name: str) -> tuple[LabelRow, ...]:
         case "ade20k":
             text = (folder / "ade20k_150_things.txt").read_text(encoding="utf-8")
             things = {int(line) for line in text.split()}
-        case "lvis":
+        case "vipseg":
+            text = (folder / "vipseg_124_things.txt").read_text(encoding="utf-8")
+            things = {int(line) for line in text.split()}
+        case "cityscapes":
+            things = set(_CITYSCAPES_THINGS)
+        case "lvis" | "youtube-vis-2019" | "youtube-vis-2021" | "ovis":
             things = {id for id, _ in entries}
         case "pascal-voc":
             things = {id for id, _ in entries if id != 0}
