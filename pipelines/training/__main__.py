@@ -15,7 +15,7 @@ from odise_frame.model import Odise
 from odise_frame.sizes import OdiseSize, load_size
 from pipelines.training import autoencoder_stage, clip_stage, mask_generator_stage, unet_stage
 from pipelines.training.export import export
-from pipelines.training.loop import load_trained, train
+from pipelines.training.loop import load_trained, train, trained_seconds
 from pipelines.training.pictures import SETS, Pictures, read_set, render_set
 
 STAGES = (
@@ -69,6 +69,8 @@ def main() -> None:
             autoencoder, clip = build_autoencoder(size.vae), build_clip(size.clip)
             load_trained(autoencoder, "autoencoder", folder)
             load_trained(clip, "clip", folder)
+            if (made := trained_seconds("clip", folder)[0]) < clip_stage.TEXT_READY:
+                parser.error(f"the text tower is ready after {clip_stage.TEXT_READY} steps of clip, it has {made}")
             sets = [pictures("captioned-objects"), pictures("captioned-scenes")]
             latents, captions = unet_stage.cache_latents(size, autoencoder, sets, folder)
             train(unet_stage.build_stage(size, clip, latents, captions), folder, stop_at=options.stop_at)
