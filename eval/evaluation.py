@@ -409,7 +409,8 @@ class Evaluation:
         if self.breakdown is None or self.stq is None:
             return None
         by_area = self.breakdown.by_area.sum(axis=1)
-        return Charts(self.stq.confusion, by_area, self.breakdown.by_age, self.timelines)
+        names = tuple(category.name for category in self.categories)
+        return Charts(names, self.stq.confusion, by_area, self.breakdown.by_age, self.timelines)
 
     def _note_moments(self, table: FrameTable) -> None:
         events = find_events([table], 1)

@@ -309,7 +309,11 @@ def _frame_names(frames: Sequence[RecordedFrame]) -> list[str] | None:
 
 
 def groups_of_world(gt: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Groups of categories and of videos that `world.json` in or beside the ground truth names; empty without one."""
+    """Groups of categories and of videos of a synthetic world; empty where the ground truth is none.
+
+    `world.json` in the folder of the ground truth or in the one above holds them: `categories` (base, novel, stuff)
+    and `rows` (levels, styles). Base and stuff are also taken together: what a model was taught with masks.
+    """
     folder = gt if gt.is_dir() else gt.parent
     for file in (folder / "world.json", folder.parent / "world.json"):
         try:
@@ -319,14 +323,18 @@ def groups_of_world(gt: Path) -> tuple[dict[str, list[str]], dict[str, list[str]
         except (OSError, ValueError) as error:
             raise InputError(f"{file} cannot be read as JSON: {error}.") from None
         if isinstance(data, dict):
-            return _groups(data, "category_groups", file), _groups(data, "video_groups", file)
+            categories = _groups(data.get("categories"))
+            if {"base", "stuff"} <= categories.keys():
+                categories = {"base and stuff": [*categories["base"], *categories["stuff"]], **categories}
+            return categories, _groups(data.get("rows"))
     return {}, {}
 
 
-def _groups(data: Mapping[str, Any], field: str, file: Path) -> dict[str, list[str]]:
-    groups = data.get(field, {})
-    if not isinstance(groups, dict) or not all(
-        isinstance(members, list) and all(isinstance(name, str) for name in members) for members in groups.values()
-    ):
-        raise InputError(f"{file}: {field} must be an object of lists of names.")
-    return groups
+def _groups(found: Any) -> dict[str, list[str]]:
+    """Group -> members; empty where it is something else, as in a file of other people's."""
+    if not isinstance(found, dict):
+        return {}
+    lists = all(isinstance(members, list) for members in found.values())
+    if not lists or not all(isinstance(name, str) for members in found.values() for name in members):
+        return {}
+    return dict(found)

@@ -88,6 +88,8 @@ class TrackMoment:
 class Charts:
     """What plots are drawn from."""
 
+    names: tuple[str, ...]
+    """Of the categories."""
     confusion: NDArray[np.int64]
     """int64 `[C + 1, C + 1]`: pixels by true (row) and predicted category; the last is void."""
     quality_by_area: NDArray[np.float64]
