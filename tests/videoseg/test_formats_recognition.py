@@ -86,3 +86,8 @@ def test_a_tree_of_two_formats_must_be_told(tmp_path: Path) -> None:
     assert read_segments(tmp_path, "davis").format == "davis"
     with pytest.raises(InputError, match=r"no format 'bmp'\. There are: vipseg,"):
         read_segments(tmp_path, "bmp")
+
+
+def test_the_page_has_all_formats() -> None:
+    page = (Path(__file__).parents[2] / "docs/formats.md").read_text(encoding="utf-8")
+    assert [name for name in formats() if f"`{name}`" not in page] == []

@@ -45,9 +45,13 @@ class TestSpecification:
         np.testing.assert_array_equal(guess.track_map(), truth.track_map())
         assert [s.category for s in guess.segments] == [0, 123]
 
-    def test_a_palette_must_be_called_by_name(self, tmp_path: Path) -> None:
-        put(tmp_path / VIDEO / "00000333.png", png([[0, 123, 255]], PALETTE))
-        assert recognise(tmp_path) == []
+    @pytest.mark.parametrize("colour", [GREY, PALETTE])
+    @pytest.mark.parametrize(("name", "known"), [("00000333", ["vspw"]), ("333", [])])
+    def test_predictions_are_recognised_by_their_digits(
+        self, tmp_path: Path, colour: int, name: str, known: list[str]
+    ) -> None:
+        put(tmp_path / VIDEO / f"{name}.png", png([[0, 123, 255]], colour))
+        assert recognise(tmp_path) == known
         assert [s.track for s in next(read_segments(tmp_path, "vspw").frames()).segments] == [1, 124]
 
     def test_the_list_of_classes(self, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ it (https://github.com/VSPW-dataset/VSPW_baseline):
     data/<video>/mask/<frame>.png      grey of 8 bits: 1..124 the class, 0 (`others`) and 255 void
     label_num_dic_final.json           {"wall": "1", …, "others": "0"}, numbers as text
 
-Predictions are `<video>/<frame>.png` alone and number the classes from 0 (0..123; 255 void), as the baseline's
-networks do. That a PNG of a prediction is grey is our rule: with a palette (which is what DAVIS has) name the format.
+Predictions are `<video>/<frame>.png` alone, with a palette or grey, and number the classes from 0 (0..123), as the
+baseline saves them. That 255 is void in them is ours: the baseline predicts a class everywhere. They are recognised by
+the eight digits of their names (DAVIS has five); with other digits the format must be named.
 
 Every class is one segment per frame, its track is its number: semantic segmentation has no other. Times are guessed
 from VSPW's 15 frames per second.
@@ -62,8 +63,9 @@ _DATA = "data"
 _MASK = "mask"
 _VIDEO = re.compile(r"[^.].*")
 _FRAME = re.compile(r"(\d+)\.png")
+_RECOGNISED_FRAME = re.compile(r"(\d{8})\.png")
 _KIND = PngKind("grey", 8)
-_PREDICTION_KINDS = (_KIND, PngKind("palette", 8))
+_PREDICTION_KINDS = (_KIND, *(PngKind("palette", bits) for bits in (1, 2, 4, 8)))
 _TITLE = "VSPW"
 
 
@@ -73,8 +75,8 @@ def sniff(path: Path) -> bool:
     if annotated:
         return first_kind(annotated, _FRAME) == _KIND
     predicted = _predicted(path)
-    # Grey PNGs beside a JSON are somebody else's ids.
-    return bool(predicted) and first_kind(predicted, _FRAME) == _KIND and not any(path.glob("*.json"))
+    # PNGs beside a JSON are somebody else's ids.
+    return first_kind(predicted, _RECOGNISED_FRAME) in _PREDICTION_KINDS and not any(path.glob("*.json"))
 
 
 def read(path: Path) -> RecordedSegments:
