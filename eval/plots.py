@@ -218,7 +218,7 @@ def _timeline(report: Report) -> "Figure | None":
                 last = matched or last
         axes.set_yticks(
             range(len(tracks)),
-            [f"{report.charts.names[moments[0].category]} {moments[0].track}" for moments in tracks],
+            [f"{report.charts.names[moments[0].category]}, track {moments[0].track}" for moments in tracks],
             fontsize=7,
         )
         axes.set_ylim(len(tracks) - 0.5, -0.5)
