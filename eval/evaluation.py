@@ -136,7 +136,11 @@ class Evaluation:
         # PQ of images is VPQ at a window of 1.
         spans = sorted({1, *windows}) if "vpq" in wanted else [1] if wanted & {"pq"} else []
         self.vpq = {k: VideoPanopticQuality(size, k, short_videos, void_excuses=excuses) for k in spans}
-        self.stq = SegmentationTrackingQuality(self.is_thing) if wanted & {"stq", "miou"} else None
+        self.stq = (
+            SegmentationTrackingQuality(self.is_thing, only_categories="stq" not in wanted)
+            if wanted & {"stq", "miou"}
+            else None
+        )
         self.stq_vipseg = SegmentationTrackingQuality(self.is_thing, "vipseg") if "stq" in wanted else None
         tracked = wanted & {"hota", "clear", "identity"}
         self.tracking = ObjectTracking(self.is_thing, drop_ignored=not excuses) if tracked else None
@@ -221,6 +225,11 @@ class Evaluation:
     ) -> None:
         """`add_video` where it is known which frames belong together; None stands for a missing prediction."""
         mapping = match_categories(pred_categories, self.categories)
+        if (mapping < 0).all():
+            raise InputError(
+                f"The prediction knows none of the categories of the ground truth: {_names(pred_categories)} against "
+                f"{_names(self.categories)}. Categories are paired by their names."
+            )
         for position in np.flatnonzero(mapping < 0).tolist():
             unknown = pred_categories[position].name
             if unknown not in self.conventions.unknown_categories:
@@ -497,6 +506,11 @@ def _marked(categories: Vocabulary, members: Collection[str], group: str) -> NDA
             raise InputError(f"The group {group!r} names the category {name!r}, which the ground truth does not know.")
     wanted = {name.casefold() for name in members}
     return np.array([any(name.casefold() in wanted for name in category.names) for category in categories])
+
+
+def _names(categories: Vocabulary) -> str:
+    shown = ", ".join(category.name for category in categories.categories[:3])
+    return f"{shown}, …" if len(categories) > 3 else shown
 
 
 def _first(values: Mapping[str, Floats], row: int) -> dict[str, float]:

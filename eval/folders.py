@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from eval.data_sets import recognise_data_set
 from eval.evaluation import WINDOWS, Evaluation
 from eval.instance_precision import AveragePrecision
 from eval.names import IMAGE_METRICS, INSTANCE_METRICS, PANOPTIC_METRICS
@@ -23,6 +24,7 @@ from videoseg.formats import find_format, read_segments, recognise
 from videoseg.formats.instances import RecordedInstances, read_instances
 from videoseg.formats.recorded import RecordedFrame, RecordedSegments
 from videoseg.panoptic import PanopticFrame
+from videoseg.vocabulary import Vocabulary
 
 _RUN = "run_folder"
 """The format of our own runs."""
@@ -135,6 +137,11 @@ class _Sides:
         self._question = question
         self.truth, self._truth_instances = _open(question.gt, None)
         self.guess, self._guess_instances = _open(question.pred, question.gt)
+        # A file that does not name its categories means those that the other side has under these ids.
+        self.truth, self.guess = _with_names(self.truth, self.guess), _with_names(self.guess, self.truth)
+        self.data_set = recognise_data_set(self.truth.format, self.truth.vocabulary)
+        if self.data_set is not None:
+            self.truth = replace(self.truth, vocabulary=self.data_set.with_words(self.truth.vocabulary))
         truth, guess = self.truth.videos, self.guess.videos
         if not truth:
             raise InputError(f"{question.gt} holds no video: there is nothing to evaluate.")
@@ -155,8 +162,7 @@ class _Sides:
         """An empty one."""
         metrics = question.metrics
         if metrics is None:
-            panoptic = PANOPTIC_METRICS if self._truth_instances is None and not self._only_things else INSTANCE_METRICS
-            metrics = panoptic if self.truth.tracked else IMAGE_METRICS[:2]
+            metrics = self._fitting_metrics()
         elif not self.truth.tracked and not set(metrics) <= set(IMAGE_METRICS):
             raise InputError(
                 f"{question.gt} has no tracks, which {', '.join(m for m in metrics if m not in IMAGE_METRICS)} need. "
@@ -181,9 +187,16 @@ class _Sides:
             video_groups=videos,
         )
 
-    @property
-    def _only_things(self) -> bool:
-        return self.truth.unlabelled == "background"
+    def _fitting_metrics(self) -> tuple[str, ...]:
+        if self.data_set is not None and self.data_set.kind.startswith("semantic"):
+            return self.data_set.metrics
+        if not self.truth.tracked:
+            return IMAGE_METRICS[:2]
+        if self._truth_instances is not None:
+            return INSTANCE_METRICS
+        if self.truth.unlabelled == "background":
+            return tuple(name for name in INSTANCE_METRICS if name != "ap")
+        return PANOPTIC_METRICS
 
     def evaluate(self, part: Evaluation, name: str) -> Evaluation:
         """Adds one ground-truth video."""
@@ -197,6 +210,15 @@ class _Sides:
             self._truth_instances or read_instances(self._question.gt),
             self._guess_instances or read_instances(self._question.pred, self._question.gt),
         )
+
+
+def _with_names(side: RecordedSegments, other: RecordedSegments) -> RecordedSegments:
+    """Where `side` calls its categories by their ids, with the names that `other` has for these ids."""
+    if side.named or not other.named or not other.category_ids:
+        return side
+    known = dict(zip(other.category_ids, other.vocabulary, strict=True))
+    own = zip(side.category_ids, side.vocabulary, strict=True)
+    return replace(side, vocabulary=Vocabulary(tuple(known.get(number, category) for number, category in own)))
 
 
 def _open(path: Path, ground_truth: Path | None) -> tuple[RecordedSegments, RecordedInstances | None]:

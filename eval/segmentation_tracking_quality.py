@@ -29,8 +29,8 @@ LENGTHS = {"short": 8, "medium": 32}
 """Ground-truth tracks of up to so many frames; longer ones are `long`. A third of a second and more than a second at
 the frame rates of the data sets."""
 
-_BATCH = 32
-"""Frames between two times of summing up."""
+_PENDING = 4096
+"""Pairs that wait at most before they are summed up, or as many as the sums: then each is touched a few times only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ class _TubePairs:
         self._gt: list[Ints] = [np.zeros(0, np.int64)]
         self._pred: list[Ints] = [np.zeros(0, np.int64)]
         self._pixels: list[Ints] = [np.zeros(0, np.int64)]
+        self._pending = 0
 
     def add(self, gt: Ints, pred: Ints, pixels: Ints) -> None:
         """Tubes as numbers, -1 for none; a pair of which both are -1 is passed over."""
@@ -66,7 +67,8 @@ class _TubePairs:
         self._gt.append(gt[kept])
         self._pred.append(pred[kept])
         self._pixels.append(pixels[kept])
-        if len(self._gt) > _BATCH:
+        self._pending += len(self._gt[-1])
+        if self._pending > max(_PENDING, len(self._gt[0])):
             self.sums()
 
     def sums(self) -> tuple[Ints, Ints, Ints]:
@@ -77,15 +79,18 @@ class _TubePairs:
         keys, inverse = np.unique(gt_at * max(1, len(preds)) + pred_at, return_inverse=True)
         pixels = np.bincount(inverse, weights=np.concatenate(self._pixels), minlength=len(keys)).astype(np.int64)
         gt, pred = gts[keys // max(1, len(preds))], preds[keys % max(1, len(preds))]
-        self._gt, self._pred, self._pixels = [gt], [pred], [pixels]
+        self._gt, self._pred, self._pixels, self._pending = [gt], [pred], [pixels], 0
         return gt, pred, pixels
 
 
 class SegmentationTrackingQuality:
     """Counts what STQ needs, frame by frame; memory grows with the number of tubes, not of frames."""
 
-    def __init__(self, is_thing: NDArray[np.bool_], encoding: Encoding = "native") -> None:
-        """`is_thing`: bool `[C]`."""
+    def __init__(
+        self, is_thing: NDArray[np.bool_], encoding: Encoding = "native", *, only_categories: bool = False
+    ) -> None:
+        """`is_thing`: bool `[C]`; `only_categories`: leaves tubes alone, where only mIoU is asked."""
+        self._only_categories = only_categories
         self._is_thing = is_thing
         self._encoding = encoding
         self._begin()
@@ -107,6 +112,8 @@ class SegmentationTrackingQuality:
         gt_category = np.append(table.gt.categories, void)[table.pair_gt]
         pred_category = np.append(table.pred.categories, void)[table.pair_pred]
         self._overlaps.add(gt_category, pred_category, table.pair_pixels)
+        if self._only_categories:
+            return
         if self._first_id is None and len(table.gt):
             self._first_id = int(table.gt.ids[0])
         thing = np.append(self._is_thing, False)

@@ -122,7 +122,15 @@ def read(path: Path) -> RecordedSegments:
             where=f"{where}.segments_info",
         )
         frames.append(RecordedFrame(png, reader))
-    return RecordedSegments(path=file, format=NAME, vocabulary=categories.vocabulary, tracked=True, recorded=recorded)
+    return RecordedSegments(
+        path=file,
+        format=NAME,
+        vocabulary=categories.vocabulary,
+        tracked=True,
+        recorded=recorded,
+        category_ids=tuple(categories.index),
+        named=categories.named,
+    )
 
 
 def export(run: "Run", folder: Path) -> Path:

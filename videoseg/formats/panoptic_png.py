@@ -29,6 +29,8 @@ class Categories:
     vocabulary: Vocabulary
     index: Mapping[int, int]
     """The file's category id -> index into the vocabulary."""
+    named: bool = True
+    """Whether the file names them."""
 
 
 def category_id(index: int) -> int:
@@ -104,7 +106,7 @@ def guess_categories(segments: Mapping[int, bool | None], where: str) -> Categor
         raise InputError(f"{where} has no `categories` and no segments: there is nothing to read.")
     numbers = sorted(segments)
     vocabulary = Vocabulary.of([((f"category {number}",), bool(segments[number])) for number in numbers])
-    return Categories(vocabulary, {number: i for i, number in enumerate(numbers)})
+    return Categories(vocabulary, {number: i for i, number in enumerate(numbers)}, named=False)
 
 
 def write_png(path: Path, ids: NDArray[np.uint32]) -> None:

@@ -44,6 +44,10 @@ class RecordedSegments:
     where only some things are annotated, but all of them)."""
     in_a_row: ReadFrames | None = None
     """A quicker way to frames that follow each other, for formats that have one; else each is read by itself."""
+    category_ids: tuple[int, ...] = ()
+    """Ids of the categories in the file, in the order of the vocabulary; empty where the format has none."""
+    named: bool = True
+    """Whether the file names its categories; where it doesn't, they are called by their ids."""
 
     @property
     def videos(self) -> tuple[str, ...]:

@@ -122,7 +122,15 @@ def read(path: Path, rate: Fraction = DEFAULT_RATE) -> RecordedSegments:
                 where=f"{place}.segments_info",
             )
             recorded[name].append(RecordedFrame(png, reader, said_index(image)))
-    return RecordedSegments(path=file, format=NAME, vocabulary=categories.vocabulary, tracked=True, recorded=recorded)
+    return RecordedSegments(
+        path=file,
+        format=NAME,
+        vocabulary=categories.vocabulary,
+        tracked=True,
+        recorded=recorded,
+        category_ids=tuple(categories.index),
+        named=categories.named,
+    )
 
 
 def export(run: "Run", folder: Path) -> Path:
