@@ -143,3 +143,11 @@ class TestWriting:
         put(tmp_path / "e/x", b"")
         with pytest.raises(InputError, match="is not empty"):
             kitti_step.write(tmp_path / "e", kitti_step.CLASSES, {"0002": frames})
+
+
+def test_a_header_that_claims_billions_of_pixels(tmp_path: Path) -> None:
+    content = bytearray(png([[(0, 0, 0)] * 3] * 2, RGB))
+    content[16:24] = b"\x00\x10\x00\x00" * 2
+    put(tree(tmp_path) / "panoptic_maps/val/0002/000001.png", bytes(content))
+    with pytest.raises(InputError, match=r"000001\.png is 1048576×1048576 pixels, and frames have up to 100000000"):
+        list(read_segments(tmp_path).frames())

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videoseg.errors import InputError
-from videoseg.formats.panoptic_png import Meaning, Times, distinct_ids, frame_of_ids
+from videoseg.formats.panoptic_png import Meaning, Times, distinct_ids, frame_of_ids, load_png
 from videoseg.panoptic import PanopticFrame, Segment
 from videoseg.vocabulary import Vocabulary
 
@@ -69,22 +69,10 @@ def read_pixels(png: Path, kinds: Sequence[PngKind], format: str) -> NDArray[Any
     Raises:
         InputError: missing, not a PNG, damaged, or of another kind.
     """
-    from PIL import Image, UnidentifiedImageError
-
     kind = png_kind(png)
-    if kind is None:
-        raise InputError(
-            f"The file {png} is {'not a PNG, or it is damaged' if png.exists() else 'missing'}; "
-            f"{format} has a PNG for every frame."
-        )
-    if kind not in kinds:
+    if kind is not None and kind not in kinds:
         raise InputError(f"The PNG {png} is {kind}; {format} needs {' or '.join(map(str, kinds))}.")
-    try:
-        with Image.open(png, formats=("PNG",)) as image:
-            image.load()
-            return np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"The file {png} is not a PNG, or it is damaged: {error}") from None
+    return load_png(png, missing=f"{format} has a PNG for every frame")[0]
 
 
 def labelled_frame(

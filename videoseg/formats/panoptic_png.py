@@ -21,6 +21,9 @@ from videoseg.vocabulary import Category, Colour, Vocabulary, spread_colour
 MAX_ID = 256**3 - 1
 """The largest id that a PNG of three 8-bit channels holds."""
 
+MAX_PIXELS = 100_000_000
+"""Three times a frame of 8K: a damaged header can claim billions, which would be filled with zeros."""
+
 
 @dataclass(frozen=True, slots=True)
 class Categories:
@@ -137,19 +140,7 @@ def read_png(path: Path, listed: Sequence[int]) -> NDArray[np.uint32]:
     Raises:
         InputError: missing, not a PNG, or of another kind.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        header = path.open("rb").read(26)
-        with Image.open(path, formats=("PNG",)) as image:
-            image.load()
-            mode, palette = image.mode, image.getpalette("RGB")
-            pixels = np.asarray(image)
-    except FileNotFoundError:
-        raise InputError(f"The file {path} is missing; the JSON lists it.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"The file {path} is not a PNG, or it is damaged: {error}") from None
-    bit_depth = struct.unpack(">B", header[24:25])[0]
+    pixels, mode, palette, bit_depth = load_png(path, missing="the JSON lists it")
     if mode in ("RGB", "RGBA"):
         if bit_depth > 8:
             raise InputError(f"The PNG {path} has {bit_depth} bits per channel; ids need RGB with 8 bits, or grey.")
@@ -165,6 +156,34 @@ def read_png(path: Path, listed: Sequence[int]) -> NDArray[np.uint32]:
         ids: NDArray[np.uint32] = _colour_ids(table)[pixels]
         return ids
     raise InputError(f"The PNG {path} is of mode {mode}; ids need RGB, grey or a palette.")
+
+
+def load_png(path: Path, *, missing: str) -> tuple[NDArray[Any], str, list[int] | None, int]:
+    """The pixels of a PNG as they are stored, Pillow's mode, the palette (red, green, blue, red, …), bits per channel.
+
+    Args:
+        missing: why there should be a file, for the message where there is none.
+
+    Raises:
+        InputError: missing, not a PNG, damaged, or larger than any frame.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with path.open("rb") as file:
+            header = file.read(26)
+        width, height, bit_depth = struct.unpack(">IIB", header[16:25]) if len(header) == 26 else (0, 0, 0)
+        if width * height > MAX_PIXELS:
+            raise InputError(
+                f"The PNG {path} is {width}×{height} pixels, and frames have up to {MAX_PIXELS}: it is damaged."
+            )
+        with Image.open(path, formats=("PNG",)) as image:
+            image.load()
+            return np.asarray(image), image.mode, image.getpalette("RGB"), bit_depth
+    except FileNotFoundError:
+        raise InputError(f"The file {path} is missing; {missing}.") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"The file {path} is not a PNG, or it is damaged: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

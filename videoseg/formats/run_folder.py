@@ -46,7 +46,6 @@ def read(path: Path) -> RecordedSegments:
 
     folder = path if path.is_dir() else path.parent
     run = open_run(folder)
-    read_frames = partial(_frames, run)
     video = _video(run.manifest.source_info)
     file = folder / _MANIFEST
     listed = [RecordedFrame(file, partial(_frame, run, number)) for number in range(run.num_frames)]
@@ -56,7 +55,7 @@ def read(path: Path) -> RecordedSegments:
         vocabulary=run.vocabulary,
         tracked=True,
         recorded={video: listed},
-        in_a_row=lambda _, start, stop: read_frames(start, stop),
+        in_a_row=partial(_frames, run),
     )
 
 
@@ -132,11 +131,15 @@ def _video(source: SourceInfo) -> str:
 
 
 def _frame(run: "Run", number: int) -> PanopticFrame:
-    return next(_frames(run, number, number + 1))
+    return next(_frames(run, "", number, number + 1))
 
 
-def _frames(run: "Run", start: int, stop: int | None) -> Iterator[PanopticFrame]:
-    """The frames at those places among the frames that there are: lost ones have a number and no place."""
+def _frames(run: "Run", video: str, start: int, stop: int | None) -> Iterator[PanopticFrame]:
+    """The frames at those places among the frames that there are: lost ones have a number and no place.
+
+    Args:
+        video: is not read; a run has one.
+    """
     from videoseg.store.reader import relabel_tracks
 
     before = 0
