@@ -3,8 +3,9 @@
 import copy
 import json
 import pickle
+import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -154,6 +155,7 @@ class TestRunLengths:
             ({"size": [4, 6], "counts": [1.5, 22.5]}, r"here\.counts must be run lengths"),
             ([[1, 2, 3, 4]], r"here\[0\] must be a polygon"),
             ([[1, 2, 3, 4, 5, float("nan")]], r"here\[0\] must be a polygon"),
+            ([[1, 2, 3, 4, 5, 10**12]], r"here\[0\] must be a polygon.* within 24"),
             (7, "here must be run lengths"),
         ],
     )
@@ -796,6 +798,39 @@ class TestTao:
         change(data)
         with pytest.raises(InputError, match=says):
             read_instances(save(tmp_path / "a.json", data))
+
+
+def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value of a JSON."""
+    if path:
+        yield path
+    if isinstance(data, dict | list):
+        for key in data if isinstance(data, dict) else range(len(data)):
+            yield from places(data[key], (*path, key))
+
+
+@pytest.mark.parametrize("make", [ytvis, ytvis_results, burst_annotations, tao], ids=lambda make: make.__name__)
+def test_a_wrong_value_anywhere_is_an_input_error(tmp_path: Path, make: Callable[[], Any]) -> None:
+    """Nothing else is raised, nothing breaks down (pycocotools would), whatever stands at one place of the file."""
+    wrong = [None, -1, 0, 10**12, 1.5, float("nan"), "", "../..", [], {}, [[]], {"2": None}, True, [1, 2]]
+    truth, file = save(tmp_path / "truth.json", ytvis()), tmp_path / "a.json"
+    refused = 0
+    draw = random.Random(0)
+    for path in places(make()):
+        for value in draw.sample(wrong, 5):
+            data = make()
+            parent = data
+            for key in path[:-1]:
+                parent = parent[key]
+            parent[path[-1]] = value
+            save(file, data)
+            try:
+                found = read_instances(file, truth if make is ytvis_results else None)
+                for video in found.videos:
+                    list(found.to_segments().frames(video))
+            except InputError as error:
+                refused += str(tmp_path) in str(error)
+    assert refused > 100
 
 
 @pytest.mark.parametrize("name", ["youtube_vis", "burst"])

@@ -38,6 +38,7 @@ from videoseg.formats.instances import (
 )
 from videoseg.formats.json_fields import (
     finite_number,
+    frame_size,
     objects,
     thing_categories,
     whole_number,
@@ -205,7 +206,7 @@ def _is_tao(data: Any) -> bool:
 
 def _video(categories: Categories, sequences: Mapping[str, tuple[str, dict[str, Any]]], name: str) -> InstanceVideo:
     place, sequence = sequences[name]
-    size = whole_number(sequence, "height", place, least=1), whole_number(sequence, "width", place, least=1)
+    size = frame_size(sequence, place)
     names = words(sequence.get("annotated_image_paths"), f"{place}.annotated_image_paths")
     frames = objects(sequence.get("segmentations"), f"{place}.segmentations")
     if len(frames) != len(names):
@@ -375,7 +376,7 @@ def _tao_video(
     name: str,
 ) -> InstanceVideo:
     place, video, content = videos[name]
-    size = whole_number(video, "height", place, least=1), whole_number(video, "width", place, least=1)
+    size = frame_size(video, place)
     order = sorted(content.images, key=lambda image: content.images[image])
     frames = {image: frame for frame, image in enumerate(order)}
     tracks = []

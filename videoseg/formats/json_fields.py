@@ -7,6 +7,9 @@ from typing import Any
 from videoseg.errors import InputError
 from videoseg.formats.panoptic_png import Categories, read_categories
 
+MAX_PIXELS = 2**28
+"""Of a frame: twice what 16K video has. A damaged number above it would fill the memory."""
+
 
 def whole_number(entry: Mapping[str, Any], field: str, place: str, least: int = 0) -> int:
     """The field as an int of at least `least`; InputError where it is none."""
@@ -14,6 +17,14 @@ def whole_number(entry: Mapping[str, Any], field: str, place: str, least: int = 
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InputError(f"{place}.{field} must be a whole number of at least {least}, found {value!r}.")
     return value
+
+
+def frame_size(entry: Mapping[str, Any], place: str) -> tuple[int, int]:
+    """The fields `height` and `width`; InputError where they are no size of a picture."""
+    height, width = whole_number(entry, "height", place, least=1), whole_number(entry, "width", place, least=1)
+    if height * width > MAX_PIXELS:
+        raise InputError(f"{place}: {width}×{height} pixels are more than a frame can have ({MAX_PIXELS}).")
+    return height, width
 
 
 def finite_number(entry: Mapping[str, Any], field: str, place: str) -> float:

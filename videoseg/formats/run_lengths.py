@@ -5,7 +5,6 @@ alternate between background and object, column by column. Compressed counts are
 one (from the fourth on), five bits per character from `0`, the lowest first; 32 marks that more follow, 16 the sign.
 """
 
-import math
 from typing import Any, TypedDict, cast
 
 import numpy as np
@@ -105,14 +104,17 @@ def read_mask(value: object, size: tuple[int, int], where: str) -> RLE | None:
     if isinstance(value, list):
         if not value:
             return None
+        reach = 4 * max(size)  # corners may lie outside, but pycocotools breaks down where they do by far
         for i, polygon in enumerate(value):
             if (
                 not isinstance(polygon, list)
                 or len(polygon) < 6
                 or len(polygon) % 2
-                or not all(isinstance(p, int | float) and math.isfinite(p) for p in polygon)
+                or not all(isinstance(p, int | float) and -reach <= p <= reach for p in polygon)
             ):
-                raise InputError(f"{where}[{i}] must be a polygon: a list x, y, x, y, … of at least three points.")
+                raise InputError(
+                    f"{where}[{i}] must be a polygon: a list x, y, x, y, … of at least three points within {reach}."
+                )
         merged = cast(RLE, coco.merge(coco.frPyObjects(value, *size)))
         return merged if area(merged) else None
     if isinstance(value, dict):

@@ -33,6 +33,7 @@ from videoseg.formats.instances import (
 )
 from videoseg.formats.json_fields import (
     finite_number,
+    frame_size,
     objects,
     thing_categories,
     whole_number,
@@ -228,8 +229,7 @@ def _world(data: dict[str, Any], file: Path) -> _World:
             raise InputError(f"{place}.id {number!r} stands twice in the list.")
         ids.add(number)
         words(video.get("file_names"), f"{place}.file_names")
-        for field in ("width", "height"):
-            whole_number(video, field, place, least=1)
+        frame_size(video, place)
         length = video.get("length", len(video["file_names"]))
         if length != len(video["file_names"]):
             raise InputError(f"{place}.length is {length!r}, but there are {len(video['file_names'])} file_names.")
