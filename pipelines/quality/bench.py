@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -85,7 +86,7 @@ def measure(
         for variant, segmenter in _segmenters(model, variants, words)
     ]
     for done, (name, file) in enumerate(files.items(), start=1):
-        with open_source(file, stream=name) as source:
+        with closing(open_source(file, stream=name)) as source:
             _track_all(name, islice(source.frames(), frames), running)
         for each in running:
             each.evaluation.add_video(truth.frames(name, stop=frames), each.tracked, words, name=name)
