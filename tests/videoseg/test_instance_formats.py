@@ -456,7 +456,7 @@ class TestYoutubeVis:
                 "video_id": 1,
                 "score": 0.75,
                 "category_id": 2,
-                "segmentations": [None, segmentation],
+                "segmentations": [None, uncompressed(square(1, 3))],
                 "areas": [None, 4],
                 "bboxes": [None, [3, 1, 2, 2]],
                 "iscrowd": 0,

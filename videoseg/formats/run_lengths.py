@@ -55,6 +55,14 @@ def to_json(rle: RLE) -> dict[str, Any]:
     return {"size": [int(value) for value in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
+def to_uncompressed_json(rle: RLE) -> dict[str, Any]:
+    """The mask as JSON takes it with its runs as numbers, which every program reads."""
+    found = runs(rle["counts"])
+    if found is None:
+        raise ValueError("not compressed run lengths")
+    return {"size": [int(value) for value in rle["size"]], "counts": found.tolist()}
+
+
 def runs(counts: bytes) -> NDArray[np.int64] | None:
     """The run lengths that compressed counts stand for; None where they stand for nothing.
 

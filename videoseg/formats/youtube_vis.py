@@ -173,6 +173,8 @@ def _track_json(
     annotation = {
         "id": number,
         **result,
+        # As YouTube-VIS has them; some programs read no others from annotations.
+        "segmentations": [None if mask is None else run_lengths.to_uncompressed_json(mask) for mask in masks],
         "areas": [None if mask is None else run_lengths.area(mask) for mask in masks],
         "bboxes": [None if mask is None else run_lengths.box(mask) for mask in masks],
         "iscrowd": int(track.crowd),
