@@ -20,7 +20,7 @@ from odise_frame.tokenizer import Tokenizer
 from pipelines.training.loop import Stage, StageSettings, step_generator
 from pipelines.training.pictures import Pictures
 
-SETTINGS = StageSettings(steps=3600, batch=24, learning_rate=1e-3, seed=3)
+SETTINGS = StageSettings(steps=2800, batch=24, learning_rate=1e-3, seed=3)
 
 EMPTY_SHARE = 0.15
 """Of captions that are dropped: the empty caption is what the implicit captioner starts from, so it must mean
