@@ -468,7 +468,9 @@ class TestYoutubeVis:
         assert json.loads((tmp_path / "results.json").read_text()) == [
             {"video_id": 1, "score": 0.75, "category_id": 2, "segmentations": [None, segmentation]}
         ]
-        assert [c["id"] for c in data["categories"]] == [1, 2, 3]
+        # Stuff apart: other programs average over all categories.
+        assert [(c["id"], c["name"]) for c in data["categories"]] == [(1, "person"), (2, "dog")]
+        assert [(c["id"], c["name"]) for c in data["stuff"]] == [(3, "sky")]
 
     @pytest.mark.parametrize(
         ("change", "says"),

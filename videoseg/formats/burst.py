@@ -41,11 +41,12 @@ from videoseg.formats.json_fields import (
     frame_size,
     objects,
     thing_categories,
+    thing_categories_json,
     whole_number,
     words,
 )
 from videoseg.formats.json_file import json_files, parsed_json
-from videoseg.formats.panoptic_png import Categories, Times, categories_json, category_id
+from videoseg.formats.panoptic_png import Categories, Times, category_id
 from videoseg.formats.recorded import RecordedSegments
 from videoseg.formats.vipseg import DEFAULT_RATE, video_name
 from videoseg.vocabulary import Vocabulary
@@ -92,11 +93,10 @@ def read_instances(path: Path, ground_truth: Path | None = None) -> RecordedInst
     data = parsed_json(file)
     if _is_tao(data):
         return _read_tao(file, data)
-    source, listed = file, data.get("categories")
-    if listed is None and ground_truth is not None:
-        world = parsed_json(ground_truth)
-        source, listed = ground_truth, world.get("categories") if isinstance(world, dict) else None
-    categories = thing_categories(listed, f"{source}: categories")
+    source, world = file, data
+    if "categories" not in data and ground_truth is not None:
+        source, world = ground_truth, parsed_json(ground_truth)
+    categories = thing_categories(world if isinstance(world, dict) else {}, str(source))
     sequences = {}
     for i, sequence in enumerate(objects(data["sequences"], f"{file}: sequences")):
         place = f"{file}: sequences[{i}]"
@@ -142,8 +142,7 @@ def write(folder: Path, instances: RecordedInstances, split: str = "val") -> Pat
         for number, name in enumerate(instances.videos):
             sequence = _sequence_json(number, instances.videos[name], instances.vocabulary)
             file.write((",\n" if number else "\n") + json.dumps(sequence, allow_nan=False))
-        file.write(f'],\n"split": {json.dumps(split)},\n"categories": ')
-        file.write(json.dumps(categories_json(instances.vocabulary)) + "}\n")
+        file.write(f'],\n"split": {json.dumps(split)},\n{thing_categories_json(instances.vocabulary)}}}\n')
     unfinished.replace(path)
     return folder
 
@@ -311,7 +310,7 @@ def _read_tao(file: Path, data: Any) -> RecordedInstances:
             f"{file} holds boxes only (no annotation of TAO has a `segmentation`). Take the masks of BURST, "
             "all_classes.json."
         )
-    categories = thing_categories(data.get("categories"), f"{file}: categories")
+    categories = thing_categories(data, str(file))
     videos = {}
     names = {}
     for i, video in enumerate(objects(data["videos"], f"{file}: videos")):

@@ -1,11 +1,13 @@
 """Fields of JSON files, checked: each returns what it promises, or says which file and field is wrong."""
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from videoseg.errors import InputError
-from videoseg.formats.panoptic_png import Categories, read_categories
+from videoseg.formats.panoptic_png import Categories, categories_json, read_categories
+from videoseg.vocabulary import Vocabulary
 
 MAX_PIXELS = 2**28
 """Of a frame: twice what 16K video has. A damaged number above it would fill the memory."""
@@ -52,17 +54,40 @@ def words(value: object, place: str) -> list[str]:
     return value
 
 
-def thing_categories(value: object, place: str) -> Categories:
-    """A `categories` list of a format that knows things only; where `isthing` stands there nevertheless, it counts.
+def thing_categories(data: Mapping[str, Any], place: str) -> Categories:
+    """The `categories` of a format that knows things only, and where the file is ours its `stuff`.
+
+    Where `isthing` stands in an entry nevertheless, it counts.
+
+    Args:
+        data: of the file.
+        place: the file, for messages.
 
     Raises:
         InputError: an entry lacks `id` or `name`, or an id stands twice.
     """
     listed = []
-    for entry in objects(value, place):
+    stuff = data.get("stuff") or []
+    for entry in [
+        *objects(data.get("categories"), f"{place}: categories"),
+        *objects(stuff, f"{place}: stuff"),
+    ]:
         # LVIS and BURST list the name among its synonyms.
         synonyms = entry.get("synonyms", [])
         if isinstance(synonyms, list):
             synonyms = [word for word in synonyms if word != entry.get("name")]
         listed.append({**entry, "isthing": entry.get("isthing", 1), "synonyms": synonyms})
-    return read_categories(listed, place)
+    if stuff:  # of ours, where ids are places
+        listed.sort(key=lambda entry: whole_number(entry, "id", f"{place}: categories"))
+    return read_categories(listed, f"{place}: categories")
+
+
+def thing_categories_json(vocabulary: Vocabulary) -> str:
+    """The fields `categories` and, for us, `stuff`, without braces.
+
+    Other programs average over all `categories`, so stuff must not stand there; `stuff` brings it back.
+    """
+    listed = categories_json(vocabulary)
+    things = [entry for entry in listed if entry["isthing"]]
+    stuff = [entry for entry in listed if not entry["isthing"]]
+    return f'"categories": {json.dumps(things)}' + (f',\n"stuff": {json.dumps(stuff)}' if stuff else "")

@@ -12,7 +12,8 @@ Results are a list without videos and categories; they are read beside the groun
 
     [{"video_id", "score", "category_id", "segmentations": [RLE | [polygon, …] | null, …]}]
 
-We write both: `instances.json` as above, with the `score` of each track added, and `results.json`.
+We write both: `instances.json` as above, with the `score` of each track added, and `results.json`; `categories`
+are the things, so that other programs do not average over stuff, which stands under `stuff`.
 """
 
 import json
@@ -36,11 +37,12 @@ from videoseg.formats.json_fields import (
     frame_size,
     objects,
     thing_categories,
+    thing_categories_json,
     whole_number,
     words,
 )
 from videoseg.formats.json_file import json_files, parsed_json
-from videoseg.formats.panoptic_png import Categories, Times, categories_json, category_id
+from videoseg.formats.panoptic_png import Categories, Times, category_id
 from videoseg.formats.recorded import RecordedSegments
 from videoseg.formats.vipseg import DEFAULT_RATE, video_name
 
@@ -136,7 +138,7 @@ def write(folder: Path, instances: RecordedInstances) -> Path:
                 separator = ",\n"
             used += max((track.id for track in video.tracks), default=0)
         annotations.write('],\n"videos": ' + json.dumps(videos, allow_nan=False))
-        annotations.write(',\n"categories": ' + json.dumps(categories_json(instances.vocabulary)) + "}\n")
+        annotations.write(",\n" + thing_categories_json(instances.vocabulary) + "}\n")
         results.write("]\n")
     for path, partial_path in zip(paths, unfinished, strict=True):
         partial_path.replace(path)
@@ -238,7 +240,7 @@ def _world(data: dict[str, Any], file: Path) -> _World:
         entries.append((_name(video), place, video))
     if len({name for name, _, _ in entries}) != len(entries):
         entries = [(str(video["id"]), place, video) for _, place, video in entries]
-    categories = thing_categories(data.get("categories"), f"{file}: categories")
+    categories = thing_categories(data, str(file))
     return _World(categories, {name: (place, video) for name, place, video in entries})
 
 
