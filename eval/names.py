@@ -47,7 +47,7 @@ VALUES = {
     "mvc.8, mvc.16": "video consistency over 8 and 16 frames",
     "flicker.id": "short-lived tracks per 100 frames",
     "flicker.label": "changes of category per step of a track",
-    "flicker.area": "median |log of area ratio| between frames, of matched tracks",
+    "flicker.area": "median size of the logarithm of area ratios between frames, of matched tracks",
     "flicker.pixel": "share of pixels that change, less that of the ground truth",
     "ap, ap50, ap75, ap.small|medium|large": "mean over IoU 0.50:0.95, at 0.50, at 0.75, by mean area of tracks",
     "ar1, ar10, ar100": "average recall with so many tracks a video",
