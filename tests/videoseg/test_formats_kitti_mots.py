@@ -115,6 +115,8 @@ class TestMistakesInText:
         put(kitti_mots_txt(tmp_path) / "instances_txt/val.seqmap", b"0001 empty 000000 000009\n0002 empty 000000 end\n")
         with pytest.raises(InputError, match=r"val\.seqmap, line 2: must be sequence"):
             read_segments(tmp_path)
+        put(tmp_path / "instances_txt/val.seqmap", b"\xff\xfe\n0002 empty 000000 000004\n")
+        assert read_segments(tmp_path).num_frames() == 5
 
 
 class TestMistakesInPngs:

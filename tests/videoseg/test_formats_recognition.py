@@ -1,9 +1,13 @@
 """Every format's tree is recognised by exactly one module, and nothing else by any."""
 
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import png_bytes
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from videoseg.errors import InputError
 from videoseg.formats import find_format, formats, read_segments, recognise
@@ -91,3 +95,39 @@ def test_a_tree_of_two_formats_must_be_told(tmp_path: Path) -> None:
 def test_the_page_has_all_formats() -> None:
     page = (Path(__file__).parents[2] / "docs/formats.md").read_text(encoding="utf-8")
     assert [name for name in formats() if f"`{name}`" not in page] == []
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    what=st.sampled_from(sorted(png_bytes.TREES)), place=st.floats(0, 1, exclude_max=True), cut=st.integers(0, 12),
+    new=st.binary(max_size=4),
+)  # fmt: skip
+def test_damage_anywhere_is_an_input_error_or_nothing(what: str, place: float, cut: int, new: bytes) -> None:
+    """Some bytes of some file become others: it is read as something, or refused in a sentence; never a traceback.
+
+    Not the sizes in headers, which can claim a hundred megapixels and would only cost time.
+    """
+    name, build = png_bytes.TREES[what]
+    with tempfile.TemporaryDirectory() as folder:
+        root = build(Path(folder))
+        files = sorted(path for path in root.rglob("*") if path.is_file() and path.suffix != ".tif")
+        ends = np.cumsum([path.stat().st_size for path in files]) if files else np.zeros(0, dtype=int)
+        if not len(ends):
+            return
+        at = int(place * ends[-1])
+        number = int(np.searchsorted(ends, at, side="right"))
+        at -= int(ends[number - 1]) if number else 0
+        content = files[number].read_bytes()
+        if files[number].suffix == ".png" and at < 24:
+            at = 24
+        files[number].write_bytes(content[:at] + new + content[at + cut :])
+        recognise(root)
+        refused = ""
+        try:
+            recorded = read_segments(root, name)
+            for video in recorded.videos:
+                for _ in recorded.frames(video, 0, 3):
+                    pass
+        except InputError as error:
+            refused = str(error)
+        assert not refused or str(root) in refused

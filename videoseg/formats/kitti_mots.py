@@ -289,7 +289,7 @@ def _length_and_rate(file: Path, sequence: str, first: int, challenge: bool) -> 
         for seqmap in (*sorted(place.glob("*.seqmap")), place / "seqmap.txt"):
             if not seqmap.is_file():
                 continue
-            for number, line in enumerate(seqmap.read_text(encoding="utf-8").splitlines(), start=1):
+            for number, line in enumerate(seqmap.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
                 fields = line.split()
                 # Lists of names alone, which say nothing of lengths, go by the same name.
                 if len(fields) == 4 and fields[0] == sequence:
