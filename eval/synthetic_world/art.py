@@ -49,8 +49,9 @@ def _sprite(path: Path) -> Sprite:
             picture = file.convert("RGBA")
     except (UnidentifiedImageError, OSError) as error:
         raise InputError(f"The picture {path} cannot be read as PNG: {error}.") from error
-    box = picture.getchannel("A").point([0] * 16 + [255] * 240).getbbox()
-    if box is None or picture.getchannel("A").getextrema()[0] > 127:
+    alpha = picture.getchannel("A")
+    box = alpha.point([0] * 16 + [255] * 240).getbbox()
+    if box is None or np.asarray(alpha).min() > 127:
         raise InputError(f"The picture {path} needs an alpha channel that is clear around the thing and opaque on it.")
     picture = picture.crop(box)
     factor = CELL / max(picture.size)

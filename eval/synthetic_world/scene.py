@@ -278,7 +278,8 @@ class Scene:
         height, width = max(8, self._height // _SHRINK), max(8, self._width // _SHRINK)
         scale = height / self._height
         count = len(self.actors)
-        maps, broken = [], 0
+        maps: list[NDArray[np.bool_]] = []
+        broken = 0
         seen = np.zeros(count, dtype=int)
         appeared, event = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
         for time in samples:

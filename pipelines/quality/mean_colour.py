@@ -32,7 +32,8 @@ class ColourTable:
     def nearest(self, colours: NDArray[np.float64]) -> NDArray[np.int64]:
         """The category of the nearest known colour: int64 `[M]` of float `[M, 3]`."""
         distances = ((colours[:, None] - self.colours[None]) ** 2).sum(axis=2)
-        return self.categories[distances.argmin(axis=1)]
+        found: NDArray[np.int64] = self.categories[distances.argmin(axis=1)]
+        return found
 
 
 def read_colours(pictures: int = PICTURES) -> ColourTable:
