@@ -391,6 +391,14 @@ class TestYoutubeVis:
         assert list(found.videos) == ["0043f083b5", "00f88c4f0a"]
         assert [(t.id, t.category, t.score) for t in found.videos["0043f083b5"].tracks] == [(1, 0, 0.25), (2, 1, 0.75)]
         assert [(t.id, t.category, t.score) for t in found.videos["00f88c4f0a"].tracks] == [(1, 1, 0.5)]
+        # The folder will do where it holds one ground truth, whatever lies beside it.
+        save(tmp_path / "other.json", burst_annotations())
+        assert list(read_instances(results, ground_truth=tmp_path).videos) == list(found.videos)
+        save(tmp_path / "train.json", ytvis())
+        with pytest.raises(InputError, match=r"holds several: train\.json, valid\.json"):
+            read_instances(results, ground_truth=tmp_path)
+        for name in ("other.json", "train.json"):
+            (tmp_path / name).unlink()
         beside = save(tmp_path / "results.json", ytvis_results())
         assert len(read_instances(beside).videos["0043f083b5"].tracks) == 2
         # Of the folder, the annotations are read: results are named.
@@ -814,7 +822,7 @@ def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 @pytest.mark.parametrize("make", [ytvis, ytvis_results, burst_annotations, tao], ids=lambda make: make.__name__)
 def test_a_wrong_value_anywhere_is_an_input_error(tmp_path: Path, make: Callable[[], Any]) -> None:
     """Nothing else is raised, nothing breaks down (pycocotools would), whatever stands at one place of the file."""
-    wrong = [None, -1, 0, 10**12, 1.5, float("nan"), "", "../..", [], {}, [[]], {"2": None}, True, [1, 2]]
+    wrong: list[Any] = [None, -1, 0, 10**12, 1.5, float("nan"), "", "../..", [], {}, [[]], {"2": None}, True, [1, 2]]
     truth, file = save(tmp_path / "truth.json", ytvis()), tmp_path / "a.json"
     refused = 0
     draw = random.Random(0)

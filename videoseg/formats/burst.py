@@ -94,7 +94,7 @@ def read_instances(path: Path, ground_truth: Path | None = None) -> RecordedInst
     if _is_tao(data):
         return _read_tao(file, data)
     source, world = file, data
-    if "categories" not in data and ground_truth is not None:
+    if "categories" not in data and ground_truth is not None and ground_truth.is_file():
         source, world = ground_truth, parsed_json(ground_truth)
     categories = thing_categories(world if isinstance(world, dict) else {}, str(source))
     sequences = {}

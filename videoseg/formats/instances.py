@@ -156,7 +156,8 @@ def read_instances(
 
     Args:
         path: the file or folder.
-        ground_truth: for results that name neither videos nor categories (YouTube-VIS): the JSON that does.
+        ground_truth: for results that name neither videos nor categories (YouTube-VIS): the JSON that does, or its
+            folder.
         format: name of the format; None means that it is recognised.
 
     Raises:

@@ -74,7 +74,8 @@ def read_instances(path: Path, ground_truth: Path | None = None) -> RecordedInst
 
     Args:
         path: the JSON, or a folder with one; where it holds annotations and results, annotations are read.
-        ground_truth: for results, the annotations that name videos and categories; None looks beside them.
+        ground_truth: for results, the annotations that name videos and categories, or their folder; None looks beside
+            the results.
 
     Raises:
         InputError: none or several such files, or one with wrong fields; of masks when their video is read.
@@ -92,7 +93,7 @@ def read_instances(path: Path, ground_truth: Path | None = None) -> RecordedInst
     if not results:
         raise InputError(f"{path} holds no YouTube-VIS JSON (`videos` with `file_names`, or a list of results).")
     file = results[0]
-    world_file = ground_truth or _beside(file)
+    world_file = _only_annotations(file, file.parent if ground_truth is None else ground_truth)
     world_data = parsed_json(world_file)
     if not _is_annotations(world_data):
         raise InputError(f"{world_file} holds no `videos` with `file_names`; results need those of the ground truth.")
@@ -210,13 +211,16 @@ def _is_results(data: Any) -> bool:
     )
 
 
-def _beside(file: Path) -> Path:
-    """The only annotations in the folder of results."""
-    found = [other for other in json_files(file.parent) if other != file and _is_annotations(parsed_json(other))]
+def _only_annotations(file: Path, place: Path) -> Path:
+    """The annotations that results are read with: `place`, or the only ones in it."""
+    if place.is_file():
+        return place
+    found = [other for other in json_files(place) if _is_annotations(parsed_json(other))]
     if len(found) != 1:
+        several = f" {place} holds several: {', '.join(other.name for other in found)}." if found else ""
         raise InputError(
             f"{file} is a list of YouTube-VIS results, which names neither videos nor categories. Give the JSON of the "
-            "ground truth as well, or put it into the same folder."
+            f"ground truth as well, or put it into the same folder.{several}"
         )
     return found[0]
 
