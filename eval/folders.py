@@ -22,6 +22,7 @@ from eval.report import Report
 from videoseg.errors import InputError
 from videoseg.formats import find_format, read_segments, recognise
 from videoseg.formats.instances import RecordedInstances, read_instances
+from videoseg.formats.json_file import forget_json
 from videoseg.formats.recorded import RecordedFrame, RecordedSegments
 from videoseg.panoptic import PanopticFrame
 from videoseg.vocabulary import Vocabulary
@@ -135,8 +136,11 @@ class _Sides:
 
     def __init__(self, question: Question) -> None:
         self._question = question
-        self.truth, self._truth_instances = _open(question.gt, None)
-        self.guess, self._guess_instances = _open(question.pred, question.gt)
+        try:
+            self.truth, self._truth_instances = _open(question.gt, None)
+            self.guess, self._guess_instances = _open(question.pred, question.gt)
+        finally:
+            forget_json()  # parsed files may be large, and none is needed any more
         # A file that does not name its categories means those that the other side has under these ids.
         self.truth, self.guess = _with_names(self.truth, self.guess), _with_names(self.guess, self.truth)
         self.data_set = recognise_data_set(self.truth.format, self.truth.vocabulary)
