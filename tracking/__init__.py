@@ -6,6 +6,7 @@ from tracking.settings import TrackerSettings
 from tracking.state import TrackerState
 from tracking.stitching import stitch
 from tracking.tracker import PanopticTracker
+from tracking.vocabulary_change import change_vocabulary
 
 __all__ = [
     "DelaySettings",
@@ -16,6 +17,7 @@ __all__ = [
     "RefinementSettings",
     "TrackerSettings",
     "TrackerState",
+    "change_vocabulary",
     "fragments_of",
     "refine",
     "stitch",

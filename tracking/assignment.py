@@ -48,17 +48,20 @@ def assign(
     solve = {"lap": _solve_lap, "scipy": _solve_scipy}[solver]
     # Gates leave few pairs: most groups of rows and columns that compete at all are a row and a column.
     num_rows, num_columns = gain.shape
-    graph = coo_matrix((np.ones(len(rows)), (rows, columns + num_rows)), shape=(num_rows + num_columns,) * 2)
-    labels = connected_components(graph, directed=False)[1]
-    pairs: list[tuple[int, int]] = []
-    edges = np.bincount(labels[rows], minlength=labels.max() + 1)
-    single = edges[labels[rows]] == 1
-    pairs += zip(rows[single].tolist(), columns[single].tolist(), strict=True)
-    for label in np.flatnonzero(edges > 1):
-        member_rows = np.flatnonzero(labels[:num_rows] == label)
-        member_columns = np.flatnonzero(labels[num_rows:] == label)
-        group = gain[np.ix_(member_rows, member_columns)]
-        pairs += [(int(member_rows[i]), int(member_columns[j])) for i, j in _solve_group(group, solve)]
+    alone = (np.bincount(rows, minlength=num_rows)[rows] == 1) & (
+        np.bincount(columns, minlength=num_columns)[columns] == 1
+    )
+    pairs: list[tuple[int, int]] = list(zip(rows[alone].tolist(), columns[alone].tolist(), strict=True))
+    rows, columns = rows[~alone], columns[~alone]
+    if len(rows):
+        size = num_rows + num_columns
+        graph = coo_matrix((np.ones(len(rows)), (rows, columns + num_rows)), shape=(size, size))
+        labels = connected_components(graph, directed=False)[1]
+        for label in np.unique(labels[rows]):
+            member_rows = np.flatnonzero(labels[:num_rows] == label)
+            member_columns = np.flatnonzero(labels[num_rows:] == label)
+            group = gain[np.ix_(member_rows, member_columns)]
+            pairs += [(int(member_rows[i]), int(member_columns[j])) for i, j in _solve_group(group, solve)]
     return sorted(pairs)
 
 

@@ -78,6 +78,13 @@ class Contrast:
         own = (kin[1] + 1.0) / (kin[0] + 1.0)
         return cls(mean=mean, deviation=float(variance**0.5), kin=max(own, mean + 0.05))
 
+    def surely(self, deviations: float) -> float:
+        """A cosine so many standard deviations above that of strangers, at most 0.7 of the way from them to kin.
+
+        The limit is for scenes with twins, whose cosines widen the deviation of strangers beyond all bounds.
+        """
+        return self.mean + min(deviations * self.deviation, 0.7 * (self.kin - self.mean))
+
     def likeness(self, cosine: NDArray[np.float32]) -> NDArray[np.float64]:
         """E for cosines: 0 = a stranger or worse, 1 = as alike as a track and its own segment."""
         return np.clip((cosine.astype(np.float64) - self.mean) / (self.kin - self.mean), 0.0, 1.0)

@@ -164,7 +164,9 @@ class DelayedTracker:
         """Gives out all frames held and ends every track."""
         step = self.tracker.finish(state.inner)
         last = state.held[-1].index if state.held else state.inner.last_index
-        events = [_retracted(track, last, "the stream ended before it was confirmed") for track in sorted(state.unconfirmed)]
+        events = [
+            _retracted(track, last, "the stream ended before it was confirmed") for track in sorted(state.unconfirmed)
+        ]
         state.dead |= state.unconfirmed
         state.unconfirmed = set()
         state.young = {}

@@ -6,6 +6,8 @@ cosines are the same in whatever order they are summed, by any BLAS, on any numb
 a cosine.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,9 +20,9 @@ Embeddings = NDArray[np.float32]
 _GRID = np.float32(2048.0)
 
 
-def on_grid(vectors: NDArray[np.float32]) -> Embeddings:
+def on_grid(vectors: NDArray[np.floating[Any]]) -> Embeddings:
     """Vectors of about unit length, on the grid."""
-    result: Embeddings = np.rint(vectors * _GRID) / _GRID
+    result: Embeddings = (np.rint(vectors * _GRID) / _GRID).astype(np.float32)
     return result
 
 
@@ -51,7 +53,7 @@ def learn(table: TrackTable, slots: Slots, embeddings: Embeddings, settings: Tra
     sightings = np.maximum(table.hits[slots], 1.0).astype(np.float32)
     share = np.where(known, np.minimum(memory, sightings / (sightings + np.float32(1.0))), np.float32(0.0))[:, None]
     blend = share * table.embedding[slots] + (np.float32(1.0) - share) * embeddings
-    mixed = on_grid(np.asarray(blend, dtype=np.float32))
+    mixed = on_grid(blend)
     size = lengths(mixed)[:, None]
     mean = np.where(size > 0.1, on_grid(mixed / np.maximum(size, np.float32(0.1))), embeddings)
     table.embedding[slots] = mean

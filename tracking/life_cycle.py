@@ -148,7 +148,7 @@ def found_again(state: TrackerState, slots: Slots, how: Sequence[str]) -> list[T
 
 
 def adoption(state: TrackerState, old: int, young: int, settings: TrackerSettings) -> list[TrackEvent]:
-    """The young track is the old one, which was missing: it goes on under the old id, with all that is known of both."""
+    """The young track is the old one, which was missing: it goes on under the old id, with what is known of both."""
     table, index = state.tracks, state.last_index
     kept, given_up = int(table.track[old]), int(table.track[young])
     gone = float(table.born_clock[young] - table.last_clock[old])

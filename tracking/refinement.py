@@ -109,9 +109,7 @@ def fragments_of(frames: Iterable[PanopticFrame]) -> list[Fragment]:
     return [found[track] for track in sorted(found)]
 
 
-def _velocity(
-    start: float, place: tuple[float, float], end: float, there: tuple[float, float]
-) -> tuple[float, float]:
+def _velocity(start: float, place: tuple[float, float], end: float, there: tuple[float, float]) -> tuple[float, float]:
     elapsed = end - start
     return (0.0, 0.0) if elapsed <= 0.0 else ((there[0] - place[0]) / elapsed, (there[1] - place[1]) / elapsed)
 
@@ -181,7 +179,17 @@ def _classes(first: Fragment, second: Fragment) -> float:
 def _motion(earlier: Fragment, later: Fragment, gap: float) -> float:
     """1 where both ends point at each other, towards 0 as they miss by more than their size."""
     half = gap / 2.0
-    x = earlier.last_centre[0] + earlier.last_velocity[0] * half - later.first_centre[0] + later.first_velocity[0] * half
-    y = earlier.last_centre[1] + earlier.last_velocity[1] * half - later.first_centre[1] + later.first_velocity[1] * half
+    x = (
+        earlier.last_centre[0]
+        + earlier.last_velocity[0] * half
+        - later.first_centre[0]
+        + later.first_velocity[0] * half
+    )
+    y = (
+        earlier.last_centre[1]
+        + earlier.last_velocity[1] * half
+        - later.first_centre[1]
+        + later.first_velocity[1] * half
+    )
     size = max(earlier.diagonal, later.diagonal, 1.0)
     return float(np.exp(-((x * x + y * y) ** 0.5) / size))

@@ -112,16 +112,17 @@ class PanopticTracker:
         found = found[np.argsort(table.key[owner[found]])]
         slots = owner[found]
         events += life_cycle.found_again(state, slots, [how[j] for j in found.tolist()])
-        missed = np.setdiff1d(rows, slots)
-        missed = missed[np.argsort(table.key[missed])]
+        missed = rows[~np.isin(rows, slots)]
         self._outline(missed, stride, state)
         events += self._merges(placed, seen, observation, owner, state)
         events += life_cycle.sightings(state, observation, slots, found, settings)
         events += life_cycle.misses(state, missed, settings)
         events += self._adopt(slots, contrast, state)
         born = np.setdiff1d(np.flatnonzero(owner < 0), list(parts))
-        owner[born] = fresh = life_cycle.births(state, observation, born)
-        confirmed = life_cycle.sightings(state, observation, fresh, born, settings)
+        confirmed: list[TrackEvent] = []
+        if len(born):
+            owner[born] = fresh = life_cycle.births(state, observation, born)
+            confirmed = life_cycle.sightings(state, observation, fresh, born, settings)
         tracked, told = self._publish(frame, observation, owner, parts, born, separated, state)
         events += sorted(told, key=lambda event: event.track) + confirmed
         events += life_cycle.limit(state, settings)
@@ -343,7 +344,7 @@ class PanopticTracker:
         best = gallery.best_likeness(table, lost, observation.embedding[free])
         likeness = contrast.likeness(best)
         allowed &= likeness >= settings.refind_likeness
-        allowed &= best >= contrast.mean + settings.refind_deviations * contrast.deviation
+        allowed &= best >= contrast.surely(settings.refind_deviations)
         rows, columns = np.nonzero(allowed)
         if not len(rows):
             return []
@@ -372,13 +373,11 @@ class PanopticTracker:
         best = gallery.best_likeness(table, old, table.embedding[young])
         likeness = contrast.likeness(best)
         allowed &= likeness >= settings.adopt_likeness
-        allowed &= best >= contrast.mean + settings.refind_deviations * contrast.deviation
+        allowed &= best >= contrast.surely(settings.refind_deviations)
         i, j = np.nonzero(allowed)
         if not len(i):
             return []
-        classes = category_evidence.likeness(
-            table, old[i], table.evidence_category[young[j]], table.evidence[young[j]]
-        )
+        classes = category_evidence.likeness(table, old[i], table.evidence_category[young[j]], table.evidence[young[j]])
         matrix = np.ones(allowed.shape)
         known = np.ones(len(i), dtype=bool)
         matrix[i, j] = cost(None, likeness[i, j], known, classes, None, settings)
@@ -506,10 +505,13 @@ class PanopticTracker:
         tracks, categories = table.track[slots].tolist(), table.category[slots].tolist()
         known, share = category_evidence.posterior(table, slots, self.settings)
         counts = (known >= 0).sum(axis=1).tolist()
+        posteriors = [
+            tuple(zip(names[:count], shares[:count], strict=True))
+            for names, shares, count in zip(known.tolist(), share.tolist(), counts, strict=True)
+        ]
         groups: dict[int, list[int]] = {}
         words: dict[int, Segment] = {}
-        posteriors = zip(known.tolist(), share.tolist(), strict=True)
-        for j, (segment, posterior) in enumerate(zip(observation.segments, posteriors, strict=True)):
+        for j, segment in enumerate(observation.segments):
             track, category = tracks[j], categories[j]
             if not segment.is_thing:
                 if category not in state.stuff_tracks:
@@ -533,7 +535,7 @@ class PanopticTracker:
                 box=segment.box,
                 embedding=segment.embedding,
                 open_vocabulary=segment.open_vocabulary,
-                probabilities=tuple(zip(*(values[: counts[j]] for values in posterior), strict=True)),
+                probabilities=posteriors[j],
                 track=track,
                 crowd=segment.crowd,
             )

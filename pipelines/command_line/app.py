@@ -47,7 +47,7 @@ def _root(
 
 
 def _register() -> None:
-    from pipelines.command_line import doctor, evaluate, export, info, models, segment, synth, track
+    from pipelines.command_line import bench, doctor, evaluate, export, info, models, segment, synth, track
 
     app.command("segment", rich_help_panel="Video")(segment.segment)
     app.command("track", rich_help_panel="Video")(track.track)
@@ -55,6 +55,7 @@ def _register() -> None:
     app.command("export", rich_help_panel="Results")(export.export)
     app.command("eval", rich_help_panel="Results")(evaluate.evaluate)
     app.command("synth", rich_help_panel="Results")(synth.synth)
+    app.add_typer(bench.app, name="bench", rich_help_panel="Results")
     app.add_typer(models.app, name="models", rich_help_panel="This machine")
     app.command("doctor", rich_help_panel="This machine")(doctor.doctor)
 

@@ -54,9 +54,7 @@ FALSE = 1_000_000
 """First track of false segments."""
 
 
-def degrade(
-    world: World, degradation: Degradation, vocabulary: Vocabulary, seed: int
-) -> tuple[SpoiledFrame, ...]:
+def degrade(world: World, degradation: Degradation, vocabulary: Vocabulary, seed: int) -> tuple[SpoiledFrame, ...]:
     """Spoils all frames of a video.
 
     Args:
@@ -94,7 +92,6 @@ class _Spoiler:
 
     def spoil(self, index: int, truth: TruthFrame) -> SpoiledFrame:
         degradation, random = self._degradation, self._random
-        height, width = truth.id_map.shape
         id_map = self._wander(truth.id_map)
         category = dict(zip(truth.ids.tolist(), truth.categories.tolist(), strict=True))
         is_thing = dict(zip(truth.ids.tolist(), truth.is_thing.tolist(), strict=True))
@@ -131,7 +128,13 @@ class _Spoiler:
             track = owner[number]
             made.append(
                 self._segment(
-                    number, area, box, category[track], is_thing[track], visible[track], self._look(track, category, twin)
+                    number,
+                    area,
+                    box,
+                    category[track],
+                    is_thing[track],
+                    visible[track],
+                    self._look(track, category, twin),
                 )
             )
         frame = PanopticFrame(
@@ -166,7 +169,10 @@ class _Spoiler:
         # Bilinear between the nodes, by two box means.
         for axis in (1, 2):
             total = np.cumsum(smooth, axis=axis)
-            smooth = (np.take(total, range(step, total.shape[axis]), axis) - np.take(total, range(total.shape[axis] - step), axis)) / step
+            smooth = (
+                np.take(total, range(step, total.shape[axis]), axis)
+                - np.take(total, range(total.shape[axis] - step), axis)
+            ) / step
         y = np.clip(np.rint(np.arange(height)[:, None] + 1.5 * size * smooth[0, :height, :width]), 0, height - 1)
         x = np.clip(np.rint(np.arange(width)[None, :] + 1.5 * size * smooth[1, :height, :width]), 0, width - 1)
         moved: NDArray[np.uint16] = id_map[y.astype(np.intp), x.astype(np.intp)]
@@ -183,7 +189,8 @@ class _Spoiler:
 
     def _noisy(self, look: NDArray[np.float64], noise: float) -> NDArray[np.float32]:
         vector = look + noise * _unit(self._random.normal(size=(1, DIMENSION)))[0]
-        return _unit(vector[None])[0].astype(np.float32)
+        noisy: NDArray[np.float32] = _unit(vector[None])[0].astype(np.float32)
+        return noisy
 
     def _probabilities(self, category: int, flipped: bool, is_thing: bool) -> tuple[tuple[int, float], ...]:
         """Three categories; a wrong label is less sure of itself than a right one."""
@@ -247,7 +254,9 @@ class _Spoiler:
             numbers[inside] = highest
             drawn[highest] = false
             false.left -= 1
-        self._false = [false for false in self._false if false.left > 0 and false.track in {d.track for d in drawn.values()}]
+        self._false = [
+            false for false in self._false if false.left > 0 and false.track in {d.track for d in drawn.values()}
+        ]
         return drawn
 
     def _false_segment(self, number: int, area: int, box: tuple[int, int, int, int], false: _False) -> Segment:

@@ -1,17 +1,18 @@
 """Runs the tracking benchmark: rows over settings over videos, shares of the oracle, and who is surely better."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eval.synthetic_world import LevelName
 from eval.synthetic_world import vocabulary as world_vocabulary
 from eval.synthetic_world.concepts import Split
-from pipelines.tracking_bench.degradation import PERFECT, Degradation, degrade
+from pipelines.tracking_bench.degradation import PERFECT, Degradation, SpoiledFrame, degrade
 from pipelines.tracking_bench.rows import ONLINE, ORACLE, Row
 from pipelines.tracking_bench.scoring import METRICS, interval, mean, score
-from pipelines.tracking_bench.worlds import LEVELS, World, worlds
-from eval.synthetic_world import LevelName
+from pipelines.tracking_bench.worlds import FRAMES, LEVELS, World, worlds
+from videoseg.vocabulary import Vocabulary
 
 SETTINGS: dict[str, Degradation] = {
     "perfect": PERFECT,
@@ -21,6 +22,10 @@ SETTINGS: dict[str, Degradation] = {
     "drops 40 %": Degradation(drops=0.4),
 }
 """Everything else that goes wrong is the same in all settings but the first."""
+
+
+COMPARED = ("hota", "assa", "idf1")
+"""Metrics by which trackers are told apart; DetA and the label half of STQ are the segmenter's."""
 
 
 @dataclass(slots=True)
@@ -47,6 +52,25 @@ class BenchReport:
             if other != row
         }
 
+    def verdict(self, row: str) -> str:
+        """For every setting and metric: the best row that is neither ours nor the oracle, and how sure the
+        difference of `row` to it is (95 % of a paired bootstrap over videos)."""
+        lines = []
+        for setting, by_row in self.scores.items():
+            others = [name for name in by_row if not name.startswith(ONLINE) and name != ORACLE]
+            if row not in by_row or not others:
+                continue
+            means = self.means(setting)
+            for metric in COMPARED:
+                best = max(others, key=lambda name: means[name][metric])
+                low, high = self.against(setting, metric, row)[best]
+                word = "surely better" if low > 0 else "surely worse" if high < 0 else "not surely different"
+                lines.append(
+                    f"{setting:14s}{metric.upper():6s}{row} {100 * means[row][metric]:.2f}, best other {best} "
+                    f"{100 * means[best][metric]:.2f}: {word} ({100 * low:+.2f} to {100 * high:+.2f})"
+                )
+        return "\n".join(lines)
+
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self) | {
@@ -72,39 +96,61 @@ class BenchReport:
         return "\n".join(lines)
 
 
-def run_bench(
-    rows: Mapping[str, Row],
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One video in one setting."""
+
+    setting: str
+    world: World
+    spoiled: tuple[SpoiledFrame, ...]
+    left_out: frozenset[int] = frozenset()
+    """True tracks that count on neither side."""
+
+
+def samples(
+    split: Split,
     *,
-    split: Split = "dev",
-    videos: int = 4,
+    videos: int,
     levels: Sequence[LevelName] = LEVELS,
     settings: Mapping[str, Degradation] | None = None,
-    frames: int = 120,
+    frames: int = FRAMES,
     cache: Path | None = None,
+) -> Iterator[Sample]:
+    """Videos of the synthetic world in every setting; setting (i) of the benchmark.
+
+    Args:
+        videos: of every level.
+        cache: folder for rendered videos.
+    """
+    vocabulary = world_vocabulary()
+    for number, world in enumerate(worlds(split, videos=videos, levels=tuple(levels), frames=frames, cache=cache)):
+        for name, degradation in (settings or SETTINGS).items():
+            left_out = _twins(world) if name == "perfect" else frozenset()
+            yield Sample(name, world, degrade(world, degradation, vocabulary, seed=number), left_out)
+
+
+def run_bench(
+    rows: Mapping[str, Row],
+    given: Iterable[Sample],
+    vocabulary: Vocabulary,
+    *,
     on_progress: Callable[[str], None] = lambda note: None,
 ) -> BenchReport:
     """Tracks and scores; every row sees the same segments.
 
     Args:
-        videos: of every level.
-        cache: folder for rendered videos.
         on_progress: called with what is done next.
     """
-    vocabulary = world_vocabulary()
-    report = BenchReport({name: {row: {} for row in rows} for name in settings or SETTINGS})
-    for number, world in enumerate(worlds(split, videos=videos, levels=tuple(levels), frames=frames, cache=cache)):
-        for name, degradation in (settings or SETTINGS).items():
-            on_progress(f"{world.name}, {name}")
-            spoiled = degrade(world, degradation, vocabulary, seed=number)
-            left_out = _twins(world) if name == "perfect" else frozenset()
-            for row, track in rows.items():
-                scores = score(world, track(world, spoiled, vocabulary), vocabulary, left_out)
-                report.scores[name][row][world.name] = scores
+    report = BenchReport()
+    for sample in given:
+        on_progress(f"{sample.world.name}, {sample.setting}")
+        for row, track in rows.items():
+            tracked = track(sample.world, sample.spoiled, vocabulary)
+            by_row = report.scores.setdefault(sample.setting, {})
+            by_row.setdefault(row, {})[sample.world.name] = score(sample.world, tracked, vocabulary, sample.left_out)
     return report
 
 
 def _twins(world: World) -> frozenset[int]:
     """Tracks that nobody can tell from another one once both were out of sight."""
-    return frozenset(
-        int(track) for frame in world.frames for track in frame.ids[frame.indistinguishable].tolist()
-    )
+    return frozenset(int(track) for frame in world.frames for track in frame.ids[frame.indistinguishable].tolist())

@@ -52,11 +52,11 @@ class OverlapOnly:
         aged = {track: (mask, misses + 1) for track, (mask, misses) in self._masks.items()}
         self._masks = {track: entry for track, entry in aged.items() if entry[1] <= self._patience}
         for column, segment in enumerate(things):
-            track = found[column]
-            if track is None:
-                track = found[column] = self._next
+            own = found[column]
+            if own is None:
+                own = found[column] = self._next
                 self._next += 1
-            self._masks[track] = (frame.id_map == segment.id, 0)
+            self._masks[own] = (frame.id_map == segment.id, 0)
         return found
 
 
@@ -98,12 +98,14 @@ class OfNorfair:
         import norfair
 
         self._norfair = norfair
-        self._tracker = norfair.Tracker(**{"distance_function": "iou", "distance_threshold": 0.7, **options})
+        self._tracker = norfair.Tracker(  # type: ignore[attr-defined]
+            **{"distance_function": "iou", "distance_threshold": 0.7, **options}
+        )
 
     def step(self, frame: PanopticFrame, things: Sequence[Segment], rgb: NDArray[np.uint8]) -> list[int | None]:
         """See `Rival`."""
         detections = [
-            self._norfair.Detection(
+            self._norfair.Detection(  # type: ignore[attr-defined]
                 points=np.array(s.box, dtype=float).reshape(2, 2), scores=np.array([s.score] * 2), data=position
             )
             for position, s in enumerate(things)

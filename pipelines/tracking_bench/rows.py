@@ -87,7 +87,9 @@ def ours(
             for begin in range(0, count, chunk):
                 warm = min(overlap, begin)
                 piece = run(begin - warm, min(begin + chunk, count))
-                joined = stitch(tracked[begin - warm : begin], piece[:warm], previous_stuff=_stuff(tracked)) if begin else {}
+                joined = (
+                    stitch(tracked[begin - warm : begin], piece[:warm], previous_stuff=_stuff(tracked)) if begin else {}
+                )
                 tracked_now, highest = _renamed(piece, joined, highest)
                 tracked += tracked_now[warm:]
         if refined:
@@ -133,9 +135,7 @@ def _stuff(frames: Iterable[PanopticFrame]) -> dict[int, int]:
     return found
 
 
-def _renamed(
-    frames: Sequence[PanopticFrame], names: dict[int, int], highest: int
-) -> tuple[list[PanopticFrame], int]:
+def _renamed(frames: Sequence[PanopticFrame], names: dict[int, int], highest: int) -> tuple[list[PanopticFrame], int]:
     """Frames of a chunk with global ids: those of `names`, and new ones after `highest` for the rest."""
     names = dict(names)
     highest = max([highest, *names.values()])

@@ -28,7 +28,9 @@ class TrackedMap:
     categories: dict[int, int]
 
 
-def score(world: World, tracked: Sequence[TrackedMap], vocabulary: Vocabulary, left_out: frozenset[int]) -> dict[str, float]:
+def score(
+    world: World, tracked: Sequence[TrackedMap], vocabulary: Vocabulary, left_out: frozenset[int]
+) -> dict[str, float]:
     """The metrics of one video, as fractions.
 
     Args:

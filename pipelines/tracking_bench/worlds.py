@@ -83,9 +83,7 @@ def worlds(
             yield world
 
 
-def _render(
-    seed: int, level: LevelName, split: Split, frames: int, height: int, width: int
-) -> Iterator[TruthFrame]:
+def _render(seed: int, level: LevelName, split: Split, frames: int, height: int, width: int) -> Iterator[TruthFrame]:
     before: LumaPyramid | None = None
     for frame in render_video(seed, level=level, frames=frames, height=height, width=width, split=split):
         pyramid = LumaPyramid.of(frame.rgb)
@@ -121,7 +119,7 @@ def _save(path: Path, world: World) -> None:
     arrays |= {name: np.concatenate([getattr(f, name) for f in frames]) for name in _PER_SEGMENT}
     arrays |= {f"motion_{name}": np.array([getattr(m, name) for m in motions]) for name in _OF_MOTION}
     with path.with_suffix(".part").open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
     path.with_suffix(".part").replace(path)
 
 

@@ -356,7 +356,7 @@ def test_a_thing_never_becomes_stuff_by_its_probabilities(scenes) -> None:
 
 
 def test_the_state_stays_bounded_over_many_births_and_deaths(scenes) -> None:
-    num_frames = 4_000
+    num_frames = 1_600
     limits = TrackerSettings(max_lost=30, max_silhouettes=8)
     tracker = PanopticTracker(limits, vocabulary=VOCABULARY)
     state = tracker.new_state("test")
@@ -374,7 +374,7 @@ def test_the_state_stays_bounded_over_many_births_and_deaths(scenes) -> None:
         events = tracker.step(scenes.make_frame(id_map, [segment], t), None, state).events
         born += sum(e.kind == "born" for e in events)
         ended += sum(e.kind == "ended" for e in events)
-        if t % 200 == 199:
+        if t % 100 == 99:
             sizes.append((state.nbytes, len(state.to_bytes())))
     # One in a few hundred looks enough like who was there before.
     assert 0.98 * num_frames // 4 <= born <= num_frames // 4
