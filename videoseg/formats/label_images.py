@@ -116,7 +116,7 @@ def read_numbers(file: Path, title: str, kinds: Sequence[str] = ("L", "P", "I;16
             mode, pixels = image.mode, np.asarray(image)
     except FileNotFoundError:
         raise InputError(f"The file {file} is missing.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise InputError(f"The file {file} is no PNG or TIFF, or it is damaged: {error}") from None
     if mode == "I" and pixels.size and pixels.min() >= 0 and pixels.max() < 2**16:
         mode, pixels = "I;16", pixels.astype(np.uint16)  # so older Pillow opens PNGs of 16 bits
