@@ -47,13 +47,16 @@ Floats = NDArray[np.float64]
 
 WINDOWS = (1, 2, 4, 6, 8)
 """Windows of VPQ that the field publishes."""
-CONSISTENCY_WINDOWS = (8, 16)
-"""Windows of mVC that VSPW publishes."""
+CONSISTENCY_WINDOWS = (2, 4, 8, 16)
+"""Windows of mVC; VSPW publishes 8 and 16, shorter ones are for short videos."""
 TIMELINES = 4
 """Videos whose matches are kept frame by frame for the timeline: as many as fit a picture."""
 
 Unlabelled = Literal["void", "background"]
 """What pixels without a label are: `void`, of which nothing is known, or `background`, which is surely no category."""
+
+_AT_ONCE = 50
+"""Videos whose counts by category are laid out together."""
 
 _UNTRACKED = 1 << 40
 """Numbers from here on are given to segments without a track: no file has such ids."""
@@ -337,7 +340,7 @@ class Evaluation:
             videos=number,
             frames=self.frames,
             conventions=self.conventions,
-            per_video=_rows(self.video_names, self.scores(np.eye(number))),
+            per_video=self._per_video(),
             category_groups={
                 name: _first(self._of_categories(np.ones((1, number)), among), 0)
                 for name, among in self.category_groups.items()
@@ -345,6 +348,14 @@ class Evaluation:
             video_groups=self._per_video_group(),
             charts=self._charts(),
         )
+
+    def _per_video(self) -> dict[str, dict[str, float]]:
+        rows: dict[str, dict[str, float]] = {}
+        every = np.eye(len(self.video_names))
+        for start in range(0, len(every), _AT_ONCE):
+            names = self.video_names[start : start + _AT_ONCE]
+            rows |= _rows(names, self.scores(every[start : start + _AT_ONCE]))
+        return rows
 
     def _values(self) -> dict[str, float]:
         values = _first(self.scores(np.ones((1, len(self.video_names)))), 0)

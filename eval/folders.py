@@ -60,11 +60,17 @@ class Measured:
         """Everything."""
         if self.evaluation.frames:
             report = self.evaluation.report()
-            return replace(report, values=report.values | (self.precision.result() if self.precision else {}))
+            if self.precision is None:
+                return report
+            rows = {name: dict(row) for name, row in report.per_category.items()}
+            for name, precision in self.precision.per_category().items():
+                rows.setdefault(name, {})["ap"] = precision
+            return replace(report, values=report.values | self.precision.result(), per_category=rows)
         if self.precision is None:
             return self.evaluation.report()
         names = self.evaluation.video_names
-        return Report(self.precision.result(), {}, len(names), 0, self.evaluation.conventions)
+        rows = {name: {"ap": precision} for name, precision in self.precision.per_category().items()}
+        return Report(self.precision.result(), rows, len(names), 0, self.evaluation.conventions)
 
 
 def evaluate_folders(
@@ -342,18 +348,28 @@ def groups_of_world(gt: Path) -> tuple[dict[str, list[str]], dict[str, list[str]
     """
     folder = gt if gt.is_dir() else gt.parent
     for file in (folder / "world.json", folder.parent / "world.json"):
-        try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file} cannot be read as JSON: {error}.") from None
-        if isinstance(data, dict):
-            categories = _groups(data.get("categories"))
+        if file.is_file():
+            categories, videos = read_groups(file)
             if {"base", "stuff"} <= categories.keys():
                 categories = {"base and stuff": [*categories["base"], *categories["stuff"]], **categories}
-            return categories, _groups(data.get("rows"))
+            return categories, videos
     return {}, {}
+
+
+def read_groups(file: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Groups of categories and of videos from a JSON: `categories` and `rows`, each an object of lists of names.
+
+    Raises:
+        InputError: there is no such file, or it is no JSON.
+    """
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"There is no {file}.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read as JSON: {error}.") from None
+    data = data if isinstance(data, dict) else {}
+    return _groups(data.get("categories")), _groups(data.get("rows"))
 
 
 def _groups(found: Any) -> dict[str, list[str]]:

@@ -138,7 +138,8 @@ class VideoPanopticQuality:
     def __init__(
         self, categories: int, window: int, short_videos: ShortVideos = "skip", *, void_excuses: bool = True
     ) -> None:
-        """`void_excuses`: False where pixels without a label are background, which nothing may cover."""
+        """`void_excuses`: False where pixels without a label are background, which nothing may cover; crowds are then
+        regions that any prediction may cover."""
         if window < 1:
             raise ValueError(f"a window has at least 1 frame, got {window}")
         self.window = window
@@ -255,8 +256,9 @@ def find_events(tables: Sequence[FrameTable], window: int, *, void_excuses: bool
     false[w[match], p[match]] = False
     excused = void
     if gt.crowd.any():
-        last = gt.last_crowds()
-        in_crowd = last[w, g] & (gt.categories[w, g] == pred.categories[w, p])
+        same = gt.categories[w, g] == pred.categories[w, p]
+        # Beside background a crowd is a region to pass over, whatever is predicted there.
+        in_crowd = gt.last_crowds()[w, g] & same if void_excuses else gt.crowd[w, g]
         excused = void.copy()
         np.add.at(excused, (w[in_crowd], p[in_crowd]), shared[in_crowd])
     false &= 2 * excused <= pred.areas

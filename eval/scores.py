@@ -18,8 +18,8 @@ from eval.video_consistency import mean_consistency
 
 Floats = NDArray[np.float64]
 
-MEANS = ((1, 2, 4, 6), (1, 2, 4, 6, 8))
-"""Windows over which VPQ is averaged in papers, and in VIPSeg's script."""
+MEANS = ((1, 2, 3, 4), (1, 2, 4, 6), (1, 2, 4, 6, 8))
+"""Windows over which VPQ is averaged: Cityscapes-VPS, papers on VIPSeg, VIPSeg's script."""
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.bootstrap import Difference, compare
-from eval.folders import Measured, Question, measure
+from eval.evaluation import WINDOWS
+from eval.folders import Measured, Question, measure, read_groups
 from eval.names import chosen_metrics
 from eval.panoptic_quality import ShortVideos
 from eval.report import Report
@@ -41,6 +42,7 @@ def score(
     short_videos: ShortVideos = "skip",
     against: str | Path | None = None,
     floor: str | Path | None = None,
+    groups: str | Path | None = None,
     workers: int = 1,
     on_video: Callable[[int, int], None] | None = None,
 ) -> Score:
@@ -54,6 +56,7 @@ def score(
         short_videos: what VPQ does with videos shorter than a window.
         against: another prediction, to compare with.
         floor: a run that should agree with `truth` wholly, as the noise floor of agreement.
+        groups: a JSON with groups of categories and videos, for rows of their own; None: those of a world.
         workers: processes.
 
     Raises:
@@ -65,10 +68,11 @@ def score(
         if "agreement" not in chosen:
             raise InputError("A noise floor is of agreement: add it to the metrics, --metrics agreement.")
 
+    categories, videos = (None, None) if groups is None else read_groups(Path(groups))
+    spans = WINDOWS if windows is None else tuple(windows)
+
     def measured(side: str | Path) -> Measured:
-        question = Question(Path(truth), Path(side), chosen, short_videos=short_videos)
-        if windows is not None:
-            question = Question(Path(truth), Path(side), chosen, tuple(windows), short_videos)
+        question = Question(Path(truth), Path(side), chosen, spans, short_videos, categories, videos)
         return measure(question, workers=workers, on_video=on_video)
 
     ours = measured(prediction)

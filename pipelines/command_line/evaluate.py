@@ -65,6 +65,14 @@ def evaluate(
     ] = None,
     per_category: Annotated[bool, typer.Option("--per-category", help="A row for each category, too.")] = False,
     per_video: Annotated[bool, typer.Option("--per-video", help="A row for each video, too.")] = False,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            "--groups",
+            help="JSON with `categories` and `rows`: group to list of names, for rows of their own (base and novel).",
+            metavar="FILE",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Processes; the result is the same.", metavar="N")] = 1,
     as_json: AsJson = False,
     verbose: Verbose = 0,
@@ -104,6 +112,7 @@ def evaluate(
             short_videos=_convention(short_videos),
             against=against,
             floor=floor,
+            groups=groups,
             workers=workers,
             on_video=show,
         )

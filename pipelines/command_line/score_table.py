@@ -27,7 +27,15 @@ _COUNTS = (
     ("mostly lost", "mostly_lost"),
 )
 
-_CATEGORY_COLUMNS = {"PQ": "pq", "SQ": "sq", "RQ": "rq", "VPQ": "vpq.mean_1246", "IoU": "iou", "HOTA": "hota"}
+_CATEGORY_COLUMNS = {
+    "PQ": "pq",
+    "SQ": "sq",
+    "RQ": "rq",
+    "VPQ": "vpq.mean_1246",
+    "IoU": "iou",
+    "HOTA": "hota",
+    "AP": "ap",
+}
 _VIDEO_COLUMNS = {"PQ": "pq", "VPQ": "vpq.mean_1246", "STQ": "stq", "HOTA": "hota", "IDF1": "idf1", "mIoU": "miou"}
 
 

@@ -36,7 +36,13 @@ def patterns():
                 stem, first = head.rsplit(".", 1)
                 yield re.escape(stem) + r"\.(" + "|".join([first, *options]) + ")"
             else:
-                yield re.escape(name).replace("<k>", r"\d+").replace("…", ".*").replace(r"\.\.\.", ".*")
+                yield (
+                    re.escape(name)
+                    .replace("<k>", r"\d+")
+                    .replace("<n>", r"\d+")
+                    .replace("…", ".*")
+                    .replace(r"\.\.\.", ".*")
+                )
 
 
 def test_every_value_is_named(names):

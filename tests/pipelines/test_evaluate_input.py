@@ -150,6 +150,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
         change(pred)
         lines[name] = ["eval", gt, pred, "--json"]
     lines["table of what lacks"] = [*lines["frames"][:3]]
+    (folder / "groups.json").write_text('{"categories": {"living": ["dog", "grass"]}, "rows": {"second": ["v1"]}}')
+    lines["groups"] = ["eval", gt, gt, "--json", "--groups", folder / "groups.json"]
+    lines["no groups"] = ["eval", gt, gt, "--groups", folder / "absent.json"]
     lines["unknown metric"] = ["eval", gt, gt, "--metrics", "vpq,quality"]
     lines["unknown window"] = ["eval", gt, gt, "--windows", "0,2"]
     lines["one window"] = ["eval", gt, gt, "--windows", "3", "--metrics", "vpq", "--json"]
@@ -205,6 +208,14 @@ def test_options_say_what_they_take(answers: dict[str, Answer]) -> None:
     assert set(json.loads(answers["one window"].out)) >= {"vpq.1", "vpq.3", "vpq_clip.3.things"}
     assert "stq" not in json.loads(answers["one window"].out)
     assert answers["ground truth without frames"].code == 2
+
+
+def test_groups_from_a_file(answers: dict[str, Answer]) -> None:
+    found = json.loads(answers["groups"].out)
+    assert found["category_groups"]["living"]["vpq.4"] == 1
+    assert found["video_groups"]["second"]["videos"] == 1
+    assert found["video_groups"]["second: living"]["miou"] == 1
+    assert answers["no groups"].code == 2
 
 
 def test_agreement_comes_with_its_floor(answers: dict[str, Answer]) -> None:
