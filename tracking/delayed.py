@@ -3,7 +3,7 @@
 Wraps a `PanopticTracker`. A frame comes out when `frames` newer ones have been seen. Until then, of the frames held,
 
 - a track that ends before it was confirmed, or that was seen too rarely since its birth, is retracted: its segments
-  become void, and an event says so;
+  become void, and an event says so (it may come out later, if it is seen more often then);
 - a segment that was filled in (`propagated`) goes again if its track did not come back by then.
 
 Files can wait; live streams use the tracker itself, which holds nothing back.
@@ -59,14 +59,12 @@ class DelayedState:
     young: dict[int, list[int]] = field(default_factory=dict)
     """Track born among the frames held -> index of the frame of its birth, sightings since."""
     unconfirmed: set[int] = field(default_factory=set)
-    dead: set[int] = field(default_factory=set)
-    """Tracks retracted; forgotten when the last frame that could show them has left."""
 
     @property
     def nbytes(self) -> int:
         """Bytes held, about."""
         frames = sum(frame.id_map.nbytes + 2000 * len(frame.segments) for frame in self.held)
-        return self.inner.nbytes + frames + 32 * (len(self.young) + len(self.unconfirmed) + len(self.dead))
+        return self.inner.nbytes + frames + 32 * (len(self.young) + len(self.unconfirmed))
 
     def to_bytes(self) -> bytes:
         """A self-contained copy: equal states give equal bytes."""
@@ -78,7 +76,6 @@ class DelayedState:
                 "frames": [len(data) for data in frames],
                 "young": [[track, *entry] for track, entry in sorted(self.young.items())],
                 "unconfirmed": sorted(self.unconfirmed),
-                "dead": sorted(self.dead),
             }
         ).encode()
         body = struct.pack("<Q", len(head)) + head + inner + b"".join(frames)
@@ -117,7 +114,6 @@ class DelayedState:
             held=held,
             young={track: [born, seen] for track, born, seen in head["young"]},
             unconfirmed=set(head["unconfirmed"]),
-            dead=set(head["dead"]),
         )
 
 
@@ -167,7 +163,7 @@ class DelayedTracker:
         events = [
             _retracted(track, last, "the stream ended before it was confirmed") for track in sorted(state.unconfirmed)
         ]
-        state.dead |= state.unconfirmed
+        _strip(state.held, state.unconfirmed)
         state.unconfirmed = set()
         state.young = {}
         out = []
@@ -200,9 +196,10 @@ class DelayedTracker:
     def _retract(self, index: int, state: DelayedState) -> list[TrackEvent]:
         """Takes back what proved false by this frame."""
         events = []
+        false: set[int] = set()
         alive = set(state.inner.tracks.track[state.inner.tracks.rows()].tolist())
         for track in sorted(state.unconfirmed - alive):
-            state.dead.add(track)
+            false.add(track)
             state.young.pop(track, None)
             events.append(_retracted(track, index, "it ended before it was confirmed"))
         state.unconfirmed &= alive
@@ -213,21 +210,24 @@ class DelayedTracker:
                 continue
             del state.young[track]
             if seen < self.settings.least_share * frames:
-                state.dead.add(track)
+                false.add(track)
                 events.append(_retracted(track, index, f"seen in {seen} of its first {frames} frames"))
+        _strip(state.held, false)
         return events
 
     def _release(self, state: DelayedState) -> PanopticFrame:
-        """The oldest frame, without what was retracted or filled in for nothing."""
+        """The oldest frame, without what was filled in for nothing."""
         frame = state.held.pop(0)
         later = {
             s.track for following in state.held for s in following.segments if not s.propagated and s.track is not None
         }
-        gone = {s.id for s in frame.segments if s.is_thing and s.track in state.dead}
-        gone |= {s.id for s in frame.segments if s.propagated and s.track not in later}
-        shown = {s.track for following in state.held for s in following.segments}
-        state.dead &= shown | set(state.inner.tracks.track.tolist())
-        return without(frame, gone)
+        return without(frame, {s.id for s in frame.segments if s.propagated and s.track not in later})
+
+
+def _strip(frames: list[PanopticFrame], tracks: set[int]) -> None:
+    """Takes tracks out of the frames held, in place."""
+    for i, frame in enumerate(frames):
+        frames[i] = without(frame, {s.id for s in frame.segments if s.is_thing and s.track in tracks})
 
 
 def without(frame: PanopticFrame, ids: set[int]) -> PanopticFrame:

@@ -152,7 +152,29 @@ def _has(package: str) -> bool:
     return find_spec(package) is not None
 
 
-TUNED: dict[str, dict[str, Any]] = {}
+TUNED: dict[str, dict[str, Any]] = {
+    "overlap only": {"iou": 0.1, "patience": 12},
+    "SORTTracker": {"lost_track_buffer": 30, "minimum_iou_threshold": 0.3, "minimum_consecutive_frames": 3},
+    "ByteTrackTracker": {
+        "lost_track_buffer": 30,
+        "minimum_iou_threshold": 0.3,
+        "minimum_consecutive_frames": 2,
+        "track_activation_threshold": 0.4,
+    },
+    "OCSORTTracker": {
+        "lost_track_buffer": 90,
+        "minimum_iou_threshold": 0.3,
+        "minimum_consecutive_frames": 1,
+        "high_conf_det_threshold": 0.4,
+    },
+    "BoTSORTTracker": {
+        "lost_track_buffer": 30,
+        "minimum_iou_threshold_first_assoc": 0.2,
+        "minimum_consecutive_frames": 1,
+        "track_activation_threshold": 0.7,
+    },
+    "norfair": {"distance_threshold": 0.7, "hit_counter_max": 15, "initialization_delay": 3},
+}
 """Chosen by `python -m pipelines.tracking_bench.tuning` on development videos with 20 and 40 % of drops."""
 
 GRID: dict[str, dict[str, Sequence[Any]]] = {
