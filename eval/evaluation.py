@@ -51,6 +51,8 @@ CONSISTENCY_WINDOWS = (2, 4, 8, 16)
 """Windows of mVC; VSPW publishes 8 and 16, shorter ones are for short videos."""
 TIMELINES = 4
 """Videos whose matches are kept frame by frame for the timeline: as many as fit a picture."""
+TIMELINE_FRAMES = 600
+"""Of these only the beginning, for the same reason."""
 
 Unlabelled = Literal["void", "background"]
 """What pixels without a label are: `void`, of which nothing is known, or `background`, which is surely no category."""
@@ -96,7 +98,7 @@ class LabelledMap:
 class Evaluation:
     """Takes frames, keeps counts, gives a report. Counts of two sets of videos merge into those of both.
 
-    Memory: the tables of one video (about 2 kB a frame) and of all videos a few kB each; pixels of two frames.
+    Memory: pixels of two frames, under 2 kB for every frame of one video, and a few kB for every video.
     """
 
     def __init__(
@@ -181,7 +183,7 @@ class Evaluation:
         if self.flicker is not None:
             labels = [self.flicker.labels(i, side) for i, side in enumerate((gt_segments, pred_segments))]
             self.flicker.add(table, runs.spread(labels[0][rows]), runs.spread(labels[1][columns]))
-        if self.tracking is not None and len(self.timelines) < TIMELINES:
+        if self.tracking is not None and len(self.timelines) < TIMELINES and self._video_frames < TIMELINE_FRAMES:
             self._note_moments(table)
         self._video_frames += 1
         self.frames += 1

@@ -11,6 +11,8 @@ There is no standard; each is what people complain of:
   truth, where objects move. It may be negative.
 """
 
+import math
+from array import array
 from collections.abc import Mapping
 
 import numpy as np
@@ -50,7 +52,7 @@ class Flicker:
 
     def _begin(self) -> None:
         self._video: Floats = np.zeros(len(COUNTS))
-        self._changes: list[float] = []
+        self._changes = array("f")
         self._frame = 0
         self._lives: dict[int, tuple[int, int, int]] = {}
         self._categories: dict[int, int] = {}
@@ -85,9 +87,9 @@ class Flicker:
         events = find_events([table], 1)
         pairs = zip(events.matched_pred.tolist(), events.matched_gt.tolist(), strict=True)
         matched: Mapping[tuple[int, int], int] = dict(zip(pairs, events.matched_pred_area.tolist(), strict=True))
-        self._changes += [
-            abs(float(np.log(area / self._matched[pair]))) for pair, area in matched.items() if pair in self._matched
-        ]
+        self._changes.extend(
+            abs(math.log(area / self._matched[pair])) for pair, area in matched.items() if pair in self._matched
+        )
         self._matched = dict(matched)
         self._frame += 1
 

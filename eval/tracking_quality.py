@@ -59,7 +59,11 @@ class Sequence:
             tables: the frames of the video.
             drop_ignored: as TrackEval does for MOTS: predictions that match nothing and lie mostly in crowds go.
         """
-        rows = [_Detections.of(table, chosen, drop_ignored) for table in tables]
+        return cls.joined([Detections.of(table, chosen, drop_ignored) for table in tables])
+
+    @classmethod
+    def joined(cls, rows: "list[Detections]") -> "Sequence":
+        """From the detections of every frame."""
         gt_before = np.cumsum([0, *(len(row.gt_track) for row in rows)])
         pred_before = np.cumsum([0, *(len(row.pred_track) for row in rows)])
         empty, none = np.zeros(0, np.int64), np.zeros(0)
@@ -71,8 +75,12 @@ class Sequence:
             pred_frame=np.repeat(np.arange(len(rows)), [len(row.pred_track) for row in rows]),
             pred_track=np.concatenate([empty, *(row.pred_track for row in rows)]),
             pred_category=np.concatenate([empty, *(row.pred_category for row in rows)]),
-            pair_gt=np.concatenate([empty, *(r.pair_gt + n for r, n in zip(rows, gt_before, strict=False))]),
-            pair_pred=np.concatenate([empty, *(r.pair_pred + n for r, n in zip(rows, pred_before, strict=False))]),
+            pair_gt=np.concatenate(
+                [empty, *(r.pair_gt.astype(np.int64) + n for r, n in zip(rows, gt_before, strict=False))]
+            ),
+            pair_pred=np.concatenate(
+                [empty, *(r.pair_pred.astype(np.int64) + n for r, n in zip(rows, pred_before, strict=False))]
+            ),
             similarity=np.concatenate([none, *(row.similarity for row in rows)]),
         )
 
@@ -95,19 +103,21 @@ class Sequence:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Detections:
-    """The part of a `Sequence` that one frame gives."""
+class Detections:
+    """The part of a `Sequence` that one frame gives: it is kept to the end of a video, so its indices are small."""
 
     gt_track: Ints
     gt_category: Ints
     pred_track: Ints
     pred_category: Ints
-    pair_gt: Ints
-    pair_pred: Ints
+    pair_gt: NDArray[np.uint16]
+    """uint16 `[N]`: index into the detections of the frame."""
+    pair_pred: NDArray[np.uint16]
     similarity: Floats
 
     @classmethod
-    def of(cls, table: FrameTable, chosen: NDArray[np.bool_], drop_ignored: bool) -> "_Detections":
+    def of(cls, table: FrameTable, chosen: NDArray[np.bool_], drop_ignored: bool) -> "Detections":
+        """See `Sequence.of`."""
         gt = chosen[table.gt.categories] & ~table.gt.crowd
         pred = chosen[table.pred.categories]
         inside = (table.pair_gt >= 0) & (table.pair_pred >= 0)
@@ -127,8 +137,8 @@ class _Detections:
             table.gt.categories[gt],
             table.pred.ids[pred],
             table.pred.categories[pred],
-            (np.cumsum(gt) - 1)[g[kept]],
-            (np.cumsum(pred) - 1)[p[kept]],
+            (np.cumsum(gt) - 1)[g[kept]].astype(np.uint16),
+            (np.cumsum(pred) - 1)[p[kept]].astype(np.uint16),
             similarity[kept],
         )
 
@@ -521,7 +531,7 @@ class ObjectTracking:
         """`is_thing`: bool `[C]`; `drop_ignored` as in `Sequence.of`."""
         self._is_thing = is_thing
         self._drop_ignored = drop_ignored
-        self._tables: list[FrameTable] = []
+        self._rows: list[Detections] = []
         self.class_agnostic = TrackCounts()
         self.per_category: dict[int, TrackCounts] = {}
         """Of the things that either side showed."""
@@ -529,13 +539,13 @@ class ObjectTracking:
         """Class-agnostic."""
 
     def add(self, table: FrameTable) -> None:
-        """Takes the next frame of the video. Tables (a few kilobytes each) are kept until its end: HOTA looks ahead."""
-        self._tables.append(table)
+        """Takes the next frame of the video. Its things (about a kilobyte) are kept until the end: HOTA looks ahead."""
+        self._rows.append(Detections.of(table, self._is_thing, self._drop_ignored))
 
     def end_video(self) -> None:
         """Ends the video; the next frame begins another."""
-        sequence = Sequence.of(self._tables, self._is_thing, drop_ignored=self._drop_ignored)
-        self._tables = []
+        sequence = Sequence.joined(self._rows)
+        self._rows = []
         counts = TrackCounts.of(sequence)
         self.per_video.append(counts)
         self.class_agnostic += counts
