@@ -7,7 +7,7 @@ from pipelines.profile import numeric_profile, usable_cores
 from pipelines.recorded_segmenter import RecordedSegmenter, RecordedSource
 from pipelines.run import Job
 from pipelines.settings import Placement, RunSettings
-from tracking import PanopticTracker
+from tracking import DelayedTracker, DelaySettings, PanopticTracker, TrackerSettings
 from videoseg.errors import InputError
 from videoseg.formats import read_segments
 from videoseg.protocols import Source
@@ -46,7 +46,7 @@ def segment_job(
     return Job(
         open_source=open_it,
         make_segmenter=lambda: load_model(model, vocabulary, device=device, threads=threads),
-        make_tracker=lambda: PanopticTracker(vocabulary=vocabulary),
+        make_tracker=lambda: make_tracker(vocabulary, settings),
         vocabulary=vocabulary,
         settings=settings,
         profile=numeric_profile(
@@ -86,7 +86,7 @@ def track_job(
     return Job(
         open_source=open_it,
         make_segmenter=lambda: RecordedSegmenter(recorded, name, has_pictures=pictures is not None),
-        make_tracker=lambda: PanopticTracker(vocabulary=recorded.vocabulary),
+        make_tracker=lambda: make_tracker(recorded.vocabulary, settings),
         vocabulary=recorded.vocabulary,
         settings=settings,
         profile=numeric_profile(
@@ -94,6 +94,14 @@ def track_job(
         ),
         has_pictures=pictures is not None,
     )
+
+
+def make_tracker(vocabulary: Vocabulary, settings: RunSettings) -> PanopticTracker | DelayedTracker:
+    """The tracker of a run."""
+    tracker = PanopticTracker(TrackerSettings(fill_seconds=settings.fill_seconds), vocabulary=vocabulary)
+    if not settings.output_delay:
+        return tracker
+    return DelayedTracker(tracker, DelaySettings(frames=settings.output_delay))
 
 
 def resolve_device(name: str) -> str:

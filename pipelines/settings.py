@@ -25,6 +25,11 @@ class RunSettings:
     """Decoders differ in the last bit of colour, so the choice is part of the result."""
     frames_per_chunk: int = FRAMES_PER_CHUNK
     overlap: int = OVERLAP
+    output_delay: int = 0
+    """Frames by which tracked output is held back, so that short false tracks never appear; 15 suits files, 0 is live
+    and the segmenter's word as it stands."""
+    fill_seconds: float = 0.0
+    """Gaps of tracks of up to so many seconds are drawn where nobody else claims the pixels; 0 draws nothing."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -37,6 +42,11 @@ class RunSettings:
             raise InputError(f"--end ({self.end:g} s) must come after --start ({self.start:g} s).")
         if self.decoder not in DECODERS:
             raise InputError(f"There is no decoder {self.decoder!r}. Choose one of: {', '.join(DECODERS)}.")
+        if self.output_delay < 0 or not 0 <= self.fill_seconds < float("inf"):
+            raise InputError(
+                f"The delay of the output and the seconds to fill are 0 or more, got {self.output_delay} and "
+                f"{self.fill_seconds:g}."
+            )
         if self.frames_per_chunk < 1 or self.overlap < 0:
             raise InputError(
                 f"A chunk has at least 1 frame and an overlap of 0 or more, got {self.frames_per_chunk} "
