@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_worlds import drawn_video, spoiled_video
 
-from eval import LabelledVideo, evaluate_arrays
+from eval import LabelledVideo, benchmark, evaluate_arrays
 from eval.plain_evaluator import PlainVideo, plain_stq, plain_vpq
 
 THINGS = [True] * 3 + [False] * 4
@@ -38,3 +38,11 @@ def test_windows_across_batches_of_frames():
     for window in (1, 4, 8):
         assert values[f"vpq.{window}"] == pytest.approx(plain_vpq([video], len(THINGS), window), abs=1e-12)
     assert values["stq"] == pytest.approx(plain_stq([video], THINGS)[0], abs=1e-12)
+
+
+def test_the_benchmark_runs_and_its_sides_agree(capsys):
+    benchmark.main("--videos 2 --frames 3 --height 48 --width 64 --plain 1 --repeats 1".split())
+    said = capsys.readouterr().out
+    assert "2 videos × 3 frames × 48×64" in said
+    assert "times as long, largest difference" in said
+    assert "peak memory above the inputs" in said
