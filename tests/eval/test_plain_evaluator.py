@@ -41,7 +41,8 @@ def test_windows_across_batches_of_frames():
 
 
 def test_the_benchmark_runs_and_its_sides_agree(capsys):
-    benchmark.main("--videos 2 --frames 3 --height 48 --width 64 --plain 1 --repeats 1".split())
+    sizes = {"--videos": 2, "--frames": 3, "--height": 48, "--width": 64, "--plain": 1, "--repeats": 1}
+    benchmark.main([str(part) for option in sizes.items() for part in option])
     said = capsys.readouterr().out
     assert "2 videos × 3 frames × 48×64" in said
     assert "times as long, largest difference" in said
