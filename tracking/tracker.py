@@ -236,8 +236,11 @@ class PanopticTracker:
                 shift[number[moving]] = np.rint(place.shift[row[moving]] / stride)
                 joint = overlap.shifted_histogram(state.previous_map, observation.map, num_previous, num_current, shift)
                 comparable_area = current_area
-            # A track may have come in several parts.
-            np.add.at(shared, row, joint[number])
+            shared[row] = joint[number]
+            if len(np.unique(row)) < len(row):
+                # A track may have come in several parts.
+                shared[:] = 0
+                np.add.at(shared, row, joint[number])
             before[:] = shared.sum(axis=1)
             result.iou[:] = overlap.intersection_over_union(shared, before, comparable_area)[:, 1:]
         if table.silhouettes:
@@ -447,11 +450,10 @@ class PanopticTracker:
         """Things that were here a frame ago and whose place is now part of another thing's segment."""
         settings, table = self.settings, state.tracks
         events = []
-        found = set(owner[owner >= 0].tolist())
         row_of = {slot: row for row, slot in enumerate(placed.tolist())}
-        for row, slot in enumerate(placed.tolist()):
-            if slot in found or not table.is_thing[slot] or table.misses[slot] > 0 or not seen.before[row]:
-                continue
+        gone = ~np.isin(placed, owner) & table.is_thing[placed] & (table.misses[placed] == 0) & (seen.before > 0)
+        for row in np.flatnonzero(gone).tolist():
+            slot = int(placed[row])
             j = int(seen.shared[row].argmax())
             other = int(owner[j])
             other_row = row_of.get(other)
@@ -465,9 +467,11 @@ class PanopticTracker:
                 reason = f"one segment covers it and track {into}"
                 events.append(TrackEvent("merged", int(table.track[slot]), state.last_index, reason, other=into))
         # Who is seen again beside the one into which it had merged has split off.
-        for slot in sorted(found, key=lambda s: int(table.key[s])):
+        parted = owner[owner >= 0]
+        parted = parted[table.merged_into[parted] > 0]
+        for slot in parted[np.argsort(table.key[parted])].tolist():
             into = int(table.merged_into[slot])
-            if into and into in {int(table.track[s]) for s in found}:
+            if into in table.track[owner[owner >= 0]]:
                 reason = f"seen again beside track {into}"
                 events.append(TrackEvent("split", int(table.track[slot]), state.last_index, reason, other=into))
         return events
