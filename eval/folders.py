@@ -47,6 +47,9 @@ class Question:
     category_groups: Mapping[str, Collection[str]] | None = None
     """None: those of the ground truth's `world.json`, where there is one."""
     video_groups: Mapping[str, Collection[str]] | None = None
+    gt_format: str | None = None
+    """Name of a format; None: recognised, as it is of `pred`."""
+    pred_format: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,8 +146,8 @@ class _Sides:
     def __init__(self, question: Question) -> None:
         self._question = question
         try:
-            self.truth, self._truth_instances = _open(question.gt, None)
-            self.guess, self._guess_instances = _open(question.pred, question.gt)
+            self.truth, self._truth_instances = _open(question.gt, None, question.gt_format)
+            self.guess, self._guess_instances = _open(question.pred, question.gt, question.pred_format)
         finally:
             forget_json()  # parsed files may be large, and none is needed any more
         # A file that does not name its categories means those that the other side has under these ids.
@@ -231,18 +234,20 @@ def _with_names(side: RecordedSegments, other: RecordedSegments) -> RecordedSegm
     return replace(side, vocabulary=Vocabulary(tuple(known.get(number, category) for number, category in own)))
 
 
-def _open(path: Path, ground_truth: Path | None) -> tuple[RecordedSegments, RecordedInstances | None]:
+def _open(
+    path: Path, ground_truth: Path | None, format: str | None
+) -> tuple[RecordedSegments, RecordedInstances | None]:
     """Reads `path`; of a format of overlapping instances also as these."""
     if path.exists():
-        found = recognise(path)
+        found = recognise(path) if format is None else [format]
         if len(found) == 1 and hasattr(find_format(found[0]), "read_instances"):
             beside = ground_truth.parent if ground_truth is not None and ground_truth.is_file() else ground_truth
-            instances = read_instances(path, _json_of(beside) if beside is not None else None)
+            instances = read_instances(path, _json_of(beside) if beside is not None else None, format)
             return instances.to_segments(), instances
         runs = [] if found or not path.is_dir() else _run_folders(path)
         if runs:
             return _joined(path, [read_segments(run) for run in runs]), None
-    return read_segments(path), None
+    return read_segments(path, format), None
 
 
 def _run_folders(path: Path) -> list[Path]:
@@ -336,7 +341,7 @@ def _paired_frames(
 
 def _frame_names(frames: Sequence[RecordedFrame]) -> list[str] | None:
     """Names without ending; None where they don't tell frames apart."""
-    names = [frame.png.stem for frame in frames]
+    names = [frame.file.stem for frame in frames]
     return names if len(set(names)) == len(names) else None
 
 

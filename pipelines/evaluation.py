@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.bootstrap import Difference, compare
+from eval.data_sets import data_set
 from eval.evaluation import WINDOWS
 from eval.folders import Measured, Question, measure, read_groups
 from eval.names import chosen_metrics
@@ -39,7 +40,10 @@ def score(
     *,
     metrics: Sequence[str] | None = None,
     windows: Sequence[int] | None = None,
-    short_videos: ShortVideos = "skip",
+    short_videos: ShortVideos | None = None,
+    conventions: str | None = None,
+    gt_format: str | None = None,
+    pred_format: str | None = None,
     against: str | Path | None = None,
     floor: str | Path | None = None,
     groups: str | Path | None = None,
@@ -53,7 +57,9 @@ def score(
         prediction: a run folder, a folder of run folders, or segments in any format that videoseg reads.
         metrics: see `eval.names.METRICS`; None means those that fit the ground truth.
         windows: of VPQ.
-        short_videos: what VPQ does with videos shorter than a window.
+        short_videos: what VPQ does with videos shorter than a window; None: skips them.
+        conventions: name of a data set (see `eval.data_sets`) whose metrics and windows are taken where none are given.
+        gt_format, pred_format: names of formats; None means that they are recognised.
         against: another prediction, to compare with.
         floor: a run that should agree with `truth` wholly, as the noise floor of agreement.
         groups: a JSON with groups of categories and videos, for rows of their own; None: those of a world.
@@ -63,6 +69,11 @@ def score(
         InputError: nothing readable there, no video in common, an unknown metric.
     """
     chosen = None if metrics is None else chosen_metrics(metrics)
+    if conventions is not None:
+        known = data_set(conventions)
+        chosen = known.metrics if chosen is None else chosen
+        windows = known.windows or None if windows is None else windows
+        short_videos = known.short_videos if short_videos is None else short_videos
     if floor is not None:
         chosen = ("agreement",) if chosen is None else chosen
         if "agreement" not in chosen:
@@ -72,7 +83,9 @@ def score(
     spans = WINDOWS if windows is None else tuple(windows)
 
     def measured(side: str | Path) -> Measured:
-        question = Question(Path(truth), Path(side), chosen, spans, short_videos, categories, videos)
+        question = Question(
+            Path(truth), Path(side), chosen, spans, short_videos or "skip", categories, videos, gt_format, pred_format
+        )
         return measure(question, workers=workers, on_video=on_video)
 
     ours = measured(prediction)

@@ -61,20 +61,26 @@ def segment_job(
 
 
 def track_job(
-    segments: str | Path, *, pictures: str | Path | None = None, video: str | None = None, settings: RunSettings
+    segments: str | Path,
+    *,
+    pictures: str | Path | None = None,
+    video: str | None = None,
+    format: str | None = None,
+    settings: RunSettings,
 ) -> Job:
     """A job that tracks recorded per-frame segments.
 
     Args:
-        segments: a VIPSeg or COCO-panoptic folder, or its JSON.
+        segments: a folder or file of any format that we read.
         pictures: the video or folder of images that the segments were made from; with it, things are recognised by
             their colours, too, and the overlay has a picture.
         video: which video of the folder; None means the only one.
+        format: name of the format; None means that it is recognised.
 
     Raises:
         InputError: no segments that we know, or several videos and none named.
     """
-    recorded = read_segments(segments)
+    recorded = read_segments(segments, format)
     name = video if video is not None else recorded.videos[0] if len(recorded.videos) == 1 else None
     recorded.num_frames(name)  # says which videos there are, where the name does not tell
     assert name is not None

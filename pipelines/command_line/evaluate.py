@@ -34,13 +34,30 @@ def evaluate(
         str | None, typer.Option("--windows", help="Windows of VPQ in frames: 1,2,4,6,8.", metavar="LIST")
     ] = None,
     short_videos: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--short-videos",
-            help="VPQ of videos shorter than a window: `skip` them, or `clip` the window to them.",
+            help="VPQ of videos shorter than a window: `skip` them (the default), or `clip` the window to them.",
             metavar="skip|clip",
         ),
-    ] = "skip",
+    ] = None,
+    data_set: Annotated[
+        str | None,
+        typer.Option(
+            "--data-set",
+            help="Take the metrics and windows that this data set is measured by: vipseg, kitti-step, vspw, …",
+            metavar="NAME",
+        ),
+    ] = None,
+    gt_format: Annotated[
+        str | None,
+        typer.Option(
+            "--gt-format", help="Format of GT, where files leave it open: see docs/formats.md.", metavar="NAME"
+        ),
+    ] = None,
+    pred_format: Annotated[
+        str | None, typer.Option("--pred-format", help="Format of PRED, likewise.", metavar="NAME")
+    ] = None,
     against: Annotated[
         str | None,
         typer.Option(
@@ -86,6 +103,7 @@ def evaluate(
 
     * `videoseg eval world/ground_truth out/`
     * `videoseg eval ground_truth/ predictions/ --json`
+    * `videoseg eval VIPSeg/ predictions/ --data-set vipseg`
     * `videoseg eval ground_truth/ new/ --against old/ --metrics vpq,stq`
     * `videoseg eval full_run/ cached_run/ --metrics agreement --floor second_full_run/`
 
@@ -109,7 +127,10 @@ def evaluate(
             prediction,
             metrics=None if metrics is None else metrics.split(","),
             windows=None if windows is None else _windows(windows),
-            short_videos=_convention(short_videos),
+            short_videos=None if short_videos is None else _convention(short_videos),
+            conventions=data_set,
+            gt_format=gt_format,
+            pred_format=pred_format,
             against=against,
             floor=floor,
             groups=groups,

@@ -24,6 +24,12 @@ def track(
     video: Annotated[
         str | None, typer.Option("--video", help="Which video, where the folder holds several.", metavar="NAME")
     ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="Of the segments, where files leave it open: see docs/formats.md.", metavar="NAME"
+        ),
+    ] = None,
     decoder: options.Decoder = "pyav",
     overlay: options.Overlay = True,
     export: options.Export = None,
@@ -46,7 +52,9 @@ def track(
     from pipelines.settings import Placement, Products, RunSettings
 
     execute(
-        lambda: track_job(segments, pictures=pictures, video=video, settings=RunSettings(decoder=decoder)),
+        lambda: track_job(
+            segments, pictures=pictures, video=video, format=format, settings=RunSettings(decoder=decoder)
+        ),
         output,
         placement=Placement(executor=executor, device="cpu"),
         products=Products(overlay=overlay, exports=tuple(export or ())),

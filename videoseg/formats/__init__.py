@@ -73,7 +73,10 @@ def read_segments(path: str | Path, format: str | None = None) -> "RecordedSegme
             return find_format(format).read(path)
         found = recognise(path)
         if len(found) > 1:
-            raise InputError(f"{path} can be read as {' or as '.join(found)}. Say which format it is.")
+            raise InputError(
+                f"{path} can be read as {' or as '.join(found)}. Say which it is, with --format "
+                "(of eval: --gt-format, --pred-format)."
+            )
         if not found:
             raise InputError(
                 f"{path} is no per-frame segments that videoseg knows ({', '.join(formats())}). "

@@ -167,7 +167,9 @@ def _listed(path: Path) -> dict[str, Path]:
     root = _root_of_list(path)
     found = _sequences(root) if root is not None else {}
     # Lists of 2016 name files, those of 2017 sequences.
-    names = [line.split()[0] for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    names = [
+        line.split()[0] for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+    ]
     for number, name in enumerate(names, start=1):
         if name not in found:
             raise InputError(f"{path}, line {number}: there is no sequence {name!r} in the annotations of {root}.")

@@ -270,7 +270,7 @@ class _Parts:
 
 
 def _video_of(recorded: RecordedSegments, name: str) -> InstanceVideo:
-    names = (frame.png.stem for frame in recorded.recorded[name])
+    names = (frame.file.stem for frame in recorded.recorded[name])
     return tracks_of(name, recorded.frames(name), names)
 
 

@@ -18,7 +18,7 @@ ReadFrames = Callable[[str, int, int | None], Iterator[PanopticFrame]]
 class RecordedFrame:
     """One frame that can be read."""
 
-    png: Path
+    file: Path
     """The file that holds it, for messages: of most formats a PNG."""
     read: Callable[[], PanopticFrame]
     index: int | None = None
@@ -77,7 +77,7 @@ class RecordedSegments:
         for each, frame in zip(listed, read, strict=True):
             if self.tracked and size is not None and frame.size != size:
                 raise InputError(
-                    f"{each.png} is {frame.size[1]}×{frame.size[0]} pixels, the frames before it in the video are "
+                    f"{each.file} is {frame.size[1]}×{frame.size[0]} pixels, the frames before it in the video are "
                     f"{size[1]}×{size[0]}. The frames of a video must be of one size."
                 )
             size = frame.size
@@ -88,7 +88,7 @@ class RecordedSegments:
         if self.path.is_file():
             return sha256(self.path.read_bytes()).hexdigest()
         total = sha256()
-        for file in dict.fromkeys(each.png for each in self.recorded[self._name(video)]):
+        for file in dict.fromkeys(each.file for each in self.recorded[self._name(video)]):
             total.update(f"{file.name}\n{sha256(file.read_bytes()).hexdigest()}\n".encode())
         return total.hexdigest()
 
