@@ -39,12 +39,18 @@ def add(
     same = (known[:, :, None] == categories[:, None, :]) & (categories >= 0)[:, None, :]
     weight += np.where(same, probabilities[:, None, :], 0.0).sum(axis=2)
     fresh = (categories >= 0) & ~same.any(axis=1)
-    known = np.concatenate([known, np.where(fresh, categories, -1)], axis=1)
-    weight = np.concatenate([weight, np.where(fresh, probabilities, 0.0)], axis=1)
-    forgotten = weight < _FORGOTTEN
-    known[forgotten], weight[forgotten] = -1, 0.0
-    order = np.lexsort((known, -weight), axis=1)[:, : table.categories]
-    known, weight = np.take_along_axis(known, order, axis=1), np.take_along_axis(weight, order, axis=1)
+    # Mostly nothing is new, forgotten or out of order, and sorting is what takes time here.
+    forgotten = (known >= 0) & (weight < _FORGOTTEN)
+    disordered = (weight[:, :-1] < weight[:, 1:]) | ((weight[:, :-1] == weight[:, 1:]) & (known[:, :-1] > known[:, 1:]))
+    loose = np.flatnonzero(fresh.any(axis=1) | forgotten.any(axis=1) | disordered.any(axis=1))
+    if len(loose):
+        wide = np.concatenate([known[loose], np.where(fresh[loose], categories[loose], -1)], axis=1)
+        heavy = np.concatenate([weight[loose], np.where(fresh[loose], probabilities[loose], 0.0)], axis=1)
+        dropped = heavy < _FORGOTTEN
+        wide[dropped], heavy[dropped] = -1, 0.0
+        order = np.lexsort((wide, -heavy), axis=1)[:, : table.categories]
+        known[loose] = np.take_along_axis(wide, order, axis=1)
+        weight[loose] = np.take_along_axis(heavy, order, axis=1)
     table.evidence_category[slots], table.evidence[slots] = known, weight
     leader, current = known[:, 0], table.category[slots]
     own = np.where(known == current[:, None], weight, 0.0).max(axis=1)

@@ -270,9 +270,10 @@ class PanopticTracker:
             return []
         things, area = table.is_thing[placed], table.area[placed]
         cosines, comparable = _cosines(table, placed, observation)
-        offset = observation.centre[None, :, :] - place.centre[:, None, :]
-        distance = np.hypot(offset[..., 0], offset[..., 1]) / place.reach[:, None]
-        near = (distance <= 1.0) & comparable & things[:, None] & size_allows(area, observation.area, settings)
+        away_x = (observation.centre[None, :, 0] - place.centre[:, None, 0]) / place.reach[:, None]
+        away_y = (observation.centre[None, :, 1] - place.centre[:, None, 1]) / place.reach[:, None]
+        squared = away_x * away_x + away_y * away_y
+        near = (squared <= 1.0) & comparable & things[:, None] & size_allows(area, observation.area, settings)
         allowed = (things[:, None] == observation.is_thing[None, :]) & ((iou >= settings.overlap_gate) | near)
         rows, columns = np.nonzero(allowed)
         if not len(rows):
@@ -285,7 +286,7 @@ class PanopticTracker:
             table, placed[rows], observation.categories[columns], observation.probabilities[columns]
         )
         ratio = area[rows] / observation.area[columns]
-        size = np.minimum(ratio, 1.0 / ratio) * np.exp(-(distance[rows, columns] ** 2))
+        size = np.minimum(ratio, 1.0 / ratio) * np.exp(-squared[rows, columns])
         matrix = np.ones(allowed.shape)
         matrix[rows, columns] = cost(iou[rows, columns], likeness, known, classes, size, settings)
         sure = observation.score >= settings.high_score
