@@ -85,7 +85,7 @@ def test_a_tree_of_two_formats_must_be_told(tmp_path: Path) -> None:
     png_bytes.davis(tmp_path)
     png_bytes.kitti_step(tmp_path)
     assert recognise(tmp_path) == ["kitti_step", "davis"]
-    with pytest.raises(InputError, match=r"can be read as kitti_step or as davis\. Say which format it is"):
+    with pytest.raises(InputError, match=r"can be read as kitti_step or as davis\. Say which it is"):
         read_segments(tmp_path)
     assert read_segments(tmp_path, "davis").format == "davis"
     with pytest.raises(InputError, match=r"no format 'bmp'\. There are: vipseg,"):
