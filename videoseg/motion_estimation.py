@@ -253,7 +253,8 @@ def _global_shift(previous: NDArray[np.float64], current: NDArray[np.float64]) -
         if abs(shift[0]) > 0.6 * width or abs(shift[1]) > 0.6 * height:
             continue
         value = _correlation(previous, current, shift)
-        if value > best[1]:
+        # None is better than a shift that fits better by rounding alone, as over the few pixels of a tiny picture.
+        if value > best[1] + 1e-9:
             best = (shift, value)
     return best
 
@@ -415,7 +416,8 @@ class _Matcher:
     def measure(self, displacement: NDArray[np.intp]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """SAD at the displacements, and the fraction of a pixel `[n, 2]` at which it would be least.
 
-        The fraction takes equal slopes on both sides of the minimum, as absolute differences have.
+        The fraction takes equal slopes on both sides of the minimum, as absolute differences have; a block that fits
+        exactly is where it is.
         """
         patches = self._patches(displacement, 1)
         middle = self._sad(patches, 1, 1)
@@ -424,7 +426,7 @@ class _Matcher:
             low, high = self._sad(patches, *low_at), self._sad(patches, *high_at)
             slope = np.maximum(low, high) - middle
             fraction = 0.5 * (low - high) / np.maximum(slope, 1)
-            fractions.append(np.where(slope > 0, np.clip(fraction, -0.5, 0.5), 0.0))
+            fractions.append(np.where((slope > 0) & (middle > 0), np.clip(fraction, -0.5, 0.5), 0.0))
         return middle, np.stack(fractions, axis=1)
 
 
