@@ -6,6 +6,7 @@ is how they suppress what they are not sure of.
 """
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -92,20 +93,19 @@ class OfTrackers:
 
 
 class OfNorfair:
-    """The tracker of the package `norfair`, on IoU of boxes."""
+    """The tracker of the package `norfair`, on IoU of boxes.
+
+    The package says that it needs NumPy below 2 but runs with later ones: `pip install --no-deps norfair filterpy`.
+    """
 
     def __init__(self, **options: Any) -> None:
-        import norfair
-
-        self._norfair = norfair
-        self._tracker = norfair.Tracker(  # type: ignore[attr-defined]
-            **{"distance_function": "iou", "distance_threshold": 0.7, **options}
-        )
+        self._norfair = import_module("norfair")
+        self._tracker = self._norfair.Tracker(**{"distance_function": "iou", "distance_threshold": 0.7, **options})
 
     def step(self, frame: PanopticFrame, things: Sequence[Segment], rgb: NDArray[np.uint8]) -> list[int | None]:
         """See `Rival`."""
         detections = [
-            self._norfair.Detection(  # type: ignore[attr-defined]
+            self._norfair.Detection(
                 points=np.array(s.box, dtype=float).reshape(2, 2), scores=np.array([s.score] * 2), data=position
             )
             for position, s in enumerate(things)
