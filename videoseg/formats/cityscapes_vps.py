@@ -122,15 +122,7 @@ def read(path: Path) -> RecordedSegments:
             where=f"{where}.segments_info",
         )
         frames.append(RecordedFrame(png, reader))
-    return RecordedSegments(
-        path=file,
-        format=NAME,
-        vocabulary=categories.vocabulary,
-        tracked=True,
-        recorded=recorded,
-        category_ids=tuple(categories.index),
-        named=categories.named,
-    )
+    return categories.recorded(file, NAME, recorded, tracked=True)
 
 
 def export(run: "Run", folder: Path) -> Path:

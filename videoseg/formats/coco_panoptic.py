@@ -102,15 +102,7 @@ def read(path: Path, rate: Fraction = DEFAULT_RATE) -> RecordedSegments:
             where=f"{where}.segments_info",
         )
         frames.append(RecordedFrame(png, reader, said_index(image)))
-    return RecordedSegments(
-        path=file,
-        format=NAME,
-        vocabulary=categories.vocabulary,
-        tracked=False,
-        recorded=recorded,
-        category_ids=tuple(categories.index),
-        named=categories.named,
-    )
+    return categories.recorded(file, NAME, recorded, tracked=False)
 
 
 def export(run: "Run", folder: Path) -> Path:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videoseg.errors import InputError
+from videoseg.formats.recorded import RecordedFrame, RecordedSegments
 from videoseg.panoptic import MAX_SEGMENTS, VOID, PanopticFrame, Segment, measure_segments
 from videoseg.vocabulary import Category, Colour, Vocabulary, spread_colour
 
@@ -34,6 +35,20 @@ class Categories:
     """The file's category id -> index into the vocabulary."""
     named: bool = True
     """Whether the file names them."""
+
+    def recorded(
+        self, path: Path, format: str, frames: Mapping[str, Sequence[RecordedFrame]], *, tracked: bool
+    ) -> RecordedSegments:
+        """The frames of a file with these categories, by video."""
+        return RecordedSegments(
+            path=path,
+            format=format,
+            vocabulary=self.vocabulary,
+            tracked=tracked,
+            recorded=frames,
+            category_ids=tuple(self.index),
+            named=self.named,
+        )
 
 
 def category_id(index: int) -> int:

@@ -122,15 +122,7 @@ def read(path: Path, rate: Fraction = DEFAULT_RATE) -> RecordedSegments:
                 where=f"{place}.segments_info",
             )
             recorded[name].append(RecordedFrame(png, reader, said_index(image)))
-    return RecordedSegments(
-        path=file,
-        format=NAME,
-        vocabulary=categories.vocabulary,
-        tracked=True,
-        recorded=recorded,
-        category_ids=tuple(categories.index),
-        named=categories.named,
-    )
+    return categories.recorded(file, NAME, recorded, tracked=True)
 
 
 def export(run: "Run", folder: Path) -> Path:
