@@ -105,7 +105,7 @@ def assert_same(read: PanopticFrame, written: PanopticFrame, *, open_vocabulary:
         assert getattr(read, name) == getattr(written, name), name
     assert len(read.segments) == len(written.segments)
     for ours, theirs in zip(read.segments, written.segments, strict=True):
-        for name in ("id", "category", "is_thing", "area", "box", "track"):
+        for name in ("id", "category", "is_thing", "area", "box", "track", "propagated"):
             assert getattr(ours, name) == getattr(theirs, name), name
         assert ours.score == np.float32(theirs.score)
         assert ours.probabilities == tuple((c, float(np.float32(p))) for c, p in theirs.probabilities[:5])
@@ -335,6 +335,7 @@ class TestRoundTrip:
                             embedding=vector if dimensions and random.random() < 0.7 else None,
                             probabilities=tuple((c, random.random()) for c in range(random.randrange(8))),
                             track=random.randrange(1, 2**40),
+                            propagated=random.random() < 0.3,
                         )
                     )
                 made = PanopticFrame(
@@ -348,6 +349,25 @@ class TestRoundTrip:
         for ours, theirs in zip(read, written, strict=True):
             assert_same(ours, theirs)
         fsspec.filesystem("memory").rm(location, recursive=True)
+
+    def test_a_run_from_before_segments_could_be_propagated(self, run_folder: Path) -> None:
+        for shard in sorted(run_folder.glob("chunks/*/segments.parquet")):
+            table = pq.read_table(shard)
+            assert table["propagated"].to_pylist() == [False] * len(table)
+            pq.write_table(table.drop_columns(["propagated"]), shard)
+        for i, read in enumerate(open_run(run_folder).frames(0, 6)):
+            assert_same(read, frame(i))
+
+    def test_events_from_outside_the_chunks_come_in_between(self, run_folder: Path) -> None:
+        further = TrackEvent("re-identified", 9, 14, "joined with an earlier track")
+        run = RunWriter.open(run_folder).finish({}, further_events=[further])
+        assert [(e.kind, e.track, e.index) for e in run.events()] == [
+            ("born", 1, 0),
+            ("confirmed", 1, 4),
+            ("merged", 9, 14),
+            ("re-identified", 9, 14),
+            ("ended", 1, 18),
+        ]
 
     def test_many_row_groups_and_a_frame_in_the_middle(self, tmp_path: Path) -> None:
         plan = [ChunkPlan(number=0, start=0, stop=300)]

@@ -335,6 +335,8 @@ def _add_segments(found: dict[int, list[Segment]], group: pa.Table) -> None:
     columns = {
         name: group[name].to_pylist() for name in group.column_names if name not in ("embedding", "open_vocabulary")
     }
+    # Runs that were written before tracks could be drawn have no such column.
+    propagated = columns.get("propagated") or [False] * len(columns["number"])
     embeddings = _vectors(group["embedding"])
     open_vocabularies = _vectors(group["open_vocabulary"])
     for i, number in enumerate(columns["number"]):
@@ -349,6 +351,7 @@ def _add_segments(found: dict[int, list[Segment]], group: pa.Table) -> None:
             open_vocabulary=open_vocabularies[i],
             probabilities=tuple(zip(columns["top_categories"][i], columns["top_probabilities"][i], strict=True)),
             track=columns["track"][i],
+            propagated=propagated[i],
         )
         found.setdefault(number, []).append(segment)
 

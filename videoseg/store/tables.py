@@ -47,6 +47,7 @@ SEGMENTS = pa.schema(
         pa.field("top", pa.int32(), False),
         pa.field("right", pa.int32(), False),  # exclusive
         pa.field("bottom", pa.int32(), False),  # exclusive
+        pa.field("propagated", pa.bool_(), False),  # drawn by the tracker; runs from before this column have none
         pa.field("top_categories", pa.list_(pa.int32()), False),  # most probable first, at most 5
         pa.field("top_probabilities", pa.list_(pa.float32()), False),
         pa.field("embedding", pa.list_(pa.float16())),
@@ -183,6 +184,7 @@ _DICTIONARY = frozenset(
         "time_base_numerator",
         "time_base_denominator",
         "overlap",
+        "propagated",
         "height",
         "width",
         "number",

@@ -118,10 +118,11 @@ class RunWriter:
             pa.table(dict(zip(tables.STITCHING.names, map(list, columns), strict=True)), schema=tables.STITCHING),
         )
 
-    def finish(self, run_report: Mapping[str, Any]) -> Run:
+    def finish(self, run_report: Mapping[str, Any], *, further_events: Sequence[TrackEvent] = ()) -> Run:
         """Writes `tracks.parquet`, `events.parquet` and `run.json` from the committed chunks.
 
         Args:
+            further_events: under global ids: what became known when the chunks were looked at together.
             run_report: JSON-ready; times, host, losses, whatever is not part of the result. `complete` is added: False
                 where a chunk of the plan is missing or where the report itself says so.
         """
@@ -129,6 +130,7 @@ class RunWriter:
         stitching: Stitching = run.stitching
         tracks = merge_tracks(((chunk.number, chunk.track_totals()) for chunk in run.chunks), stitching)
         events = merge_events([(chunk.number, chunk.first_index, chunk.events()) for chunk in run.chunks], stitching)
+        events = sorted([*events, *further_events], key=lambda event: event.index)
         vocabulary = run.vocabulary
         self._write(
             names.TRACKS,
@@ -363,6 +365,7 @@ class ChunkWriter:
                 "top": boxes[:, 1],
                 "right": boxes[:, 2],
                 "bottom": boxes[:, 3],
+                "propagated": [segment.propagated for segment in segments],
                 "top_categories": [[category for category, _ in top] for top in tops],
                 "top_probabilities": [[probability for _, probability in top] for top in tops],
                 "embedding": tables.list_array(
