@@ -80,15 +80,24 @@ class Backbone(nn.Module):
         return {f"s{level}": stitch_windows(maps[f"s{level}"], grid, 1 << level) for level in LEVELS}
 
     def describe_windows(
-        self, frozen: FrozenParts, windows: Tensor, *, meter: StageMeter | None = None
+        self,
+        frozen: FrozenParts,
+        windows: Tensor,
+        *,
+        embedding: Tensor | None = None,
+        meter: StageMeter | None = None,
     ) -> WindowFeatures:
-        """Windows float `[B, 3, side, side]` in [0, 1]; a side other than the model's is resized to it."""
+        """Windows float `[B, 3, side, side]` in [0, 1]; a side other than the model's is resized to it.
+
+        Args:
+            embedding: what CLIP saw in them (`embed_windows`), where that is known already.
+        """
         meter = meter or StageTimes()
         if windows.shape[-1] != self.window:
             windows = resize_square(windows, self.window, mode="bicubic", antialias=False)
         with torch.no_grad():
-            with meter.stage("captioner"):
-                embedding = self._embed(frozen, windows)
+            if embedding is None:
+                embedding = self.embed_windows(frozen, windows, meter=meter)
             with meter.stage("autoencoder"):
                 encoded = self.diffusion.encode(frozen.autoencoder, windows)
                 decoder_taps = self.diffusion.decode(frozen.autoencoder, encoded.latent)
@@ -99,11 +108,15 @@ class Backbone(nn.Module):
             unet_taps = self.diffusion.denoise(frozen.unet, noisy, caption.context, caption.time_offset)
         return WindowFeatures(embedding, caption, encoded.latent, noisy, (*encoded.taps, *unet_taps, *decoder_taps))
 
-    def _embed(self, frozen: FrozenParts, windows: Tensor) -> Tensor:
-        if not self.captioner_sees:
-            return windows.new_zeros(len(windows), frozen.clip.visual.output_dim)
-        seen = resize_square(windows, self.clip_side, mode="bicubic", antialias=self.quirks.captioner_antialias)
-        return embed_images(frozen.clip, seen)
+    def embed_windows(self, frozen: FrozenParts, windows: Tensor, *, meter: StageMeter | None = None) -> Tensor:
+        """What CLIP sees in windows float `[B, 3, side, side]`: `[B, embed_dim]`, zeros where nobody asks for it."""
+        with (meter or StageTimes()).stage("captioner"), torch.no_grad():
+            if not self.captioner_sees:
+                return windows.new_zeros(len(windows), frozen.clip.visual.output_dim)
+            if windows.shape[-1] != self.window:
+                windows = resize_square(windows, self.window, mode="bicubic", antialias=False)
+            seen = resize_square(windows, self.clip_side, mode="bicubic", antialias=self.quirks.captioner_antialias)
+            return embed_images(frozen.clip, seen)
 
     def project(self, features: WindowFeatures, side: int) -> dict[str, Tensor]:
         """The maps of the windows, each `[B, feature_dim, side / stride, side / stride]`."""
