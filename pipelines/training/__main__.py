@@ -1,4 +1,4 @@
-"""Trains the small model stage by stage: render, autoencoder, clip, unet, mask-generator, export.
+"""Trains the small model stage by stage: render, autoencoder, clip, mosaic, unet, mask-generator, captioner, export.
 
 Everything lives in `--folder` (default `~/.cache/videoseg/train`); a stopped stage goes on where it was.
 """
@@ -13,7 +13,7 @@ from odise_frame.checkpoints import new_model
 from odise_frame.clip import build_clip
 from odise_frame.model import Odise
 from odise_frame.sizes import OdiseSize, load_size
-from pipelines.training import autoencoder_stage, clip_stage, mask_generator_stage, unet_stage
+from pipelines.training import autoencoder_stage, clip_stage, mask_generator_stage, mosaic_stage, unet_stage
 from pipelines.training.export import export
 from pipelines.training.loop import load_trained, train, trained_seconds
 from pipelines.training.pictures import SETS, Pictures, read_set, render_set
@@ -23,6 +23,7 @@ STAGES = (
     "autoencoder",
     "measure-scale",
     "clip",
+    "mosaic",
     "unet",
     "mask-generator",
     "captioner",
@@ -65,6 +66,10 @@ def main() -> None:
         case "clip":
             stage = clip_stage.build_stage(size, pictures("captioned-objects"), pictures("captioned-scenes"))
             train(stage, folder, stop_at=options.stop_at)
+        case "mosaic":
+            clip = build_clip(size.clip)
+            load_trained(clip, "clip", folder)
+            train(mosaic_stage.build_stage(size, clip, pictures("captioned-objects")), folder, stop_at=options.stop_at)
         case "unet":
             autoencoder, clip = build_autoencoder(size.vae), build_clip(size.clip)
             load_trained(autoencoder, "autoencoder", folder)
@@ -95,7 +100,8 @@ def _frozen_model(size: OdiseSize, folder: Path) -> Odise:
     """A model whose three frozen networks are trained."""
     odise = new_model(size)
     load_trained(odise.frozen.autoencoder, "autoencoder", folder)
-    load_trained(odise.frozen.clip, "clip", folder)
+    # Both have the same text tower, all that the UNet and the mask generator read of it.
+    load_trained(odise.frozen.clip, "mosaic" if trained_seconds("mosaic", folder)[0] else "clip", folder)
     load_trained(odise.frozen.unet, "unet", folder)
     odise.frozen.encode_empty_prompt()
     return odise

@@ -56,6 +56,7 @@ THINGS_ONLY = 0.65
 textures, and things are hardly learnt (measured: loss 1.0 after 900 steps, but 8 % of single things named right)."""
 
 _GROUND = re.compile(r"\s+(?:on|near|in front of|under) ")
+_OPENING = re.compile(r"^(?:an? (?:picture|photo|image) of|there (?:is|are)|a scene with)\s+", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:a picture of|a photo of|there is|there are|an? image of)\s+", re.IGNORECASE)
 
 
@@ -73,7 +74,7 @@ def build_stage(size: OdiseSize, objects: Pictures, scenes: Pictures, settings: 
         for _ in range(settings.batch):
             pictures = scenes if rng.random() < phase.scenes else objects
             number = int(rng.integers(len(pictures)))
-            crops.append(_crop(rng, pictures.rgb[number], side))
+            crops.append(cut_crop(rng, pictures.rgb[number], side, side))
             captions.append(_vary(rng, pictures.captions[number]))
         images = torch.cat(crops)
         for part in (model.transformer, model.token_embedding, model.ln_final):
@@ -96,8 +97,8 @@ def contrastive_loss(model: CLIP, images: Tensor, captions: Sequence[str], token
     return 0.5 * (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right))
 
 
-def _crop(rng: np.random.Generator, rgb: NDArray[np.uint8], side: int) -> Tensor:
-    """A random part, stretched, flipped half the time, with jittered light: `[1, 3, side, side]`.
+def cut_crop(rng: np.random.Generator, rgb: NDArray[np.uint8], to_height: int, to_width: int) -> Tensor:
+    """A random part, stretched, flipped half the time, with jittered light: `[1, 3, to_height, to_width]`.
 
     At least 3/4 of one side is kept, and of the other what a stretch by up to `MAX_STRETCH` leaves of it.
     """
@@ -111,7 +112,13 @@ def _crop(rng: np.random.Generator, rgb: NDArray[np.uint8], side: int) -> Tensor
         part = part[:, ::-1]
     image = torch.from_numpy(part.copy()).permute(2, 0, 1)[None].float() / 255.0
     image = image * float(rng.uniform(0.8, 1.2)) + float(rng.uniform(-0.08, 0.08))
-    return F.interpolate(image.clamp(0, 1), size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+    size = (to_height, to_width)
+    return F.interpolate(image.clamp(0, 1), size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def things_of(caption: str) -> str:
+    """The part of a caption that names things: without how it begins, the ground, and what is behind."""
+    return _OPENING.sub("", _GROUND.split(caption, maxsplit=1)[0])
 
 
 def _vary(rng: np.random.Generator, caption: str) -> str:
