@@ -65,7 +65,7 @@ def test_the_rate_climbs_then_falls_to_a_hundredth() -> None:
     rates = [schedule.rate(step) for step in range(1000)]
     assert rates[0] == pytest.approx(1 / 30)
     assert max(rates) == rates[29] == 1.0
-    assert all(a > b for a, b in pairwise(rates[29:]))
+    assert all(a > b for a, b in pairwise(rates[30:]))
     assert rates[-1] == pytest.approx(0.01, abs=1e-4)
 
 
