@@ -49,11 +49,11 @@ def tiny_model(supervision: Supervision, golden: Golden | None = None, dtype: to
     return model
 
 
-def injected_text(golden: Golden, dtype: torch.dtype = torch.float32) -> VocabularyText:
-    """The goldens' text embeddings, which no text tower has seen."""
+def injected_text(golden: Golden, dtype: torch.dtype = torch.float32, dim: int = 64) -> VocabularyText:
+    """The goldens' text embeddings of this width, which no text tower has seen."""
     return VocabularyText(
         Synonyms.of(VOCABULARY),
-        torch.from_numpy(text_embeddings("category", 64)).to(dtype),
-        torch.from_numpy(text_embeddings("clip", 64)).to(dtype),
+        torch.from_numpy(text_embeddings("category", dim)).to(dtype),
+        torch.from_numpy(text_embeddings("clip", dim)).to(dtype),
         torch.from_numpy(np.asarray(golden["overlap_mask"])),
     )
