@@ -1,23 +1,26 @@
-"""Models in folders: one safetensors file per part in float16, and `model.json`, which says what they are.
+"""Models in folders: one safetensors file per part, and `model.json`, which says what they are.
 
 A folder holds `autoencoder`, `unet`, `clip` and `odise` (`.safetensors`; the last is what training the mask generator
-learns), `prompt_encoder` where the size has one, and `model.json`: format version, size, SHA-256 of each file, names
-of the training vocabulary, facts about the training.
+learns), `empty_prompt` where the size has a prompt encoder (what that says of the empty text, which is all that is
+ever asked of it), and `model.json`: format version, size, SHA-256 of each file, names of the training vocabulary, facts
+about the training, where the weights are from. Models of our own are stored in float16, the official ones in the types
+of their own files.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from odise_frame.checkpoint_files.safetensors_file import SafetensorsFile, file_digest
+from odise_frame.clip import causal_mask
 from odise_frame.model import Odise
 from odise_frame.quirks import MENDED, Quirks
 from odise_frame.sizes import OdiseSize, parse_size, size_to_json
@@ -25,6 +28,9 @@ from videoseg.errors import InputError
 
 FORMAT_VERSION = 1
 INFO_FILE = "model.json"
+
+EMPTY_PROMPT = "empty_prompt"
+"""Name of the part and of its one tensor."""
 
 SHIPPED = ("small",)
 """Models whose weights come with the package."""
@@ -44,6 +50,8 @@ class ModelInfo:
     """All names of the categories that the mask generator was trained on."""
     training: Mapping[str, Any]
     """Facts for people: data, steps, time, figures."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Of converted models: role of an official file (`odise`, `stable-diffusion`, `clip`) -> its SHA-256."""
 
     @property
     def checksum(self) -> str:
@@ -76,30 +84,38 @@ def save_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     digests = {}
-    for part, module in _parts(model).items():
-        tensors = {}
-        for name, value in _state(part, module).items():
-            half = value.detach().to("cpu", torch.float16).contiguous()
+    for part, tensors in _parts(model).items():
+        stored = {}
+        for name, value in tensors.items():
+            value = value.detach().cpu()
+            # One tensor beside the weights, of which every window takes part.
+            half = (value if part == EMPTY_PROMPT else value.to(torch.float16)).contiguous()
             if not torch.isfinite(half).all():
                 raise ValueError(f"{part}: {name} has values that float16 cannot hold")
-            tensors[name] = half
-        data = save(tensors)
+            stored[name] = half
+        data = save(stored)
         (folder / f"{part}.safetensors").write_bytes(data)
         digests[f"{part}.safetensors"] = sha256(data).hexdigest()
     info = ModelInfo(model.size, model.quirks, digests, tuple(sorted(set(training_names))), dict(training))
-    text = json.dumps(
-        {
-            "format_version": FORMAT_VERSION,
-            "size": size_to_json(info.size),
-            "quirks": asdict(info.quirks),
-            "sha256": digests,
-            "training_names": info.training_names,
-            "training": info.training,
-        },
-        indent=1,
-    )
-    (folder / INFO_FILE).write_text(text + "\n", encoding="utf-8")
+    write_info(folder, info)
     return info
+
+
+def write_info(folder: Path, info: ModelInfo) -> None:
+    """Writes `model.json`, whole or not at all."""
+    data = {
+        "format_version": FORMAT_VERSION,
+        "size": size_to_json(info.size),
+        "quirks": asdict(info.quirks),
+        "sha256": dict(info.sha256),
+        "training_names": info.training_names,
+        "training": dict(info.training),
+    }
+    if info.sources:
+        data["sources"] = dict(info.sources)
+    partial = folder / f"{INFO_FILE}.partial"
+    partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    partial.replace(folder / INFO_FILE)
 
 
 def read_info(folder: Path) -> ModelInfo:
@@ -124,84 +140,157 @@ def read_info(folder: Path) -> ModelInfo:
             sha256=dict(data["sha256"]),
             training_names=tuple(data["training_names"]),
             training=dict(data["training"]),
+            sources=dict(data.get("sources", {})),
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} is incomplete or names what this videoseg does not know: {error}. {_AGAIN}") from None
 
 
-def load_model(folder: Path) -> tuple[Odise, ModelInfo]:
-    """A model in float32 on the CPU, in evaluation mode, and what it says of itself.
+def load_model(
+    folder: Path, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+) -> tuple[Odise, ModelInfo]:
+    """A model in evaluation mode, and what it says of itself.
 
-    Every file is held to its checksum before anything of it is used.
+    Every file is held to its checksum before anything of it is used. Tensors are read, converted and put on the device
+    one at a time, so that the machine never holds much more than the finished model.
+
+    Args:
+        folder: see the module.
+        dtype: of the frozen networks; what training learns is float32 always (28 million of 1.4 billion numbers).
+        device: where all of it goes.
 
     Raises:
-        InputError: a missing or damaged file; tensors that are missing, too many or of another shape.
+        InputError: a missing or damaged file; tensors that are missing, too many or of another shape; weights that are
+            not finite, or that `dtype` cannot hold.
     """
     info = read_info(folder)
-    model = Odise(info.size, info.quirks)
-    for part, module in _parts(model).items():
-        tensors = _read_part(folder, f"{part}.safetensors", info)
-        expected = _state(part, module)
-        _check_tensors(folder / f"{part}.safetensors", tensors, expected)
-        for name, value in tensors.items():
-            expected[name].copy_(value)
-    model.frozen.encode_empty_prompt()
+    with torch.device("meta"):
+        model = Odise(info.size, info.quirks)
+    place = torch.device(device)
+    # Whatever is neither trained nor stored.
+    model.backbone.diffusion.noise = model.backbone.diffusion.noise.to(place)
+    model.frozen.clip.attn_mask = causal_mask(info.size.clip).to(place, dtype)
+    model.frozen.empty_prompt = torch.zeros(model.frozen.empty_prompt.shape, dtype=dtype, device=place)
+    for part, expected in _parts(model).items():
+        tensors = _read_part(folder, part, expected, info, torch.float32 if part == "odise" else dtype, place)
+        if part == EMPTY_PROMPT:
+            model.frozen.drop_prompt_encoder(tensors[EMPTY_PROMPT])
+        else:
+            module: nn.Module = model if part == "odise" else getattr(model.frozen, part)
+            module.load_state_dict(tensors, strict=False, assign=True)
+    if not model.frozen.has_prompt_encoder:
+        model.frozen.encode_empty_prompt()
+    nowhere = [name for name, value in [*model.named_parameters(), *model.named_buffers()] if value.is_meta]
+    assert not nowhere, f"nobody filled {nowhere}"
     return model, info
 
 
-def _parts(model: Odise) -> dict[str, nn.Module]:
+def verify_model(folder: Path) -> dict[str, str]:
+    """Reads every file of a model folder and holds it to its checksum, names and shapes.
+
+    Returns:
+        file name -> what is wrong with it; empty where all is well.
+
+    Raises:
+        InputError: the folder has no readable `model.json`.
+    """
+    info = read_info(folder)
+    with torch.device("meta"):
+        model = Odise(info.size, info.quirks)
+    wrong = {}
+    for part, expected in _parts(model).items():
+        try:
+            for _ in _checked(folder, part, expected, info):
+                pass
+        except InputError as error:
+            wrong[f"{part}.safetensors"] = str(error)
+    return wrong
+
+
+def _parts(model: Odise) -> dict[str, dict[str, Tensor]]:
+    """The tensors of every file, sharing memory with the model."""
     frozen = model.frozen
-    parts: dict[str, nn.Module] = {"autoencoder": frozen.autoencoder, "unet": frozen.unet, "clip": frozen.clip}
-    if frozen.prompt_encoder is not None:
-        parts["prompt_encoder"] = frozen.prompt_encoder
-    return parts | {"odise": model}
+    parts: dict[str, dict[str, Tensor]] = {
+        "autoencoder": frozen.autoencoder.state_dict(),
+        "unet": frozen.unet.state_dict(),
+        "clip": frozen.clip.state_dict(),
+    }
+    if frozen.has_prompt_encoder:
+        parts[EMPTY_PROMPT] = {EMPTY_PROMPT: frozen.empty_prompt}
+    return parts | {"odise": {n: v for n, v in model.state_dict().items() if not n.startswith("frozen.")}}
 
 
-def _state(part: str, module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a part, sharing memory with it."""
-    state: dict[str, Tensor] = module.state_dict()
-    if part == "odise":
-        state = {name: value for name, value in state.items() if not name.startswith("frozen.")}
-    return state
-
-
-def _read_part(folder: Path, name: str, info: ModelInfo) -> dict[str, Tensor]:
-    path = folder / name
-    if name not in info.sha256:
-        raise InputError(f"{folder / INFO_FILE} has no checksum for {name}, which the model needs. {_AGAIN}")
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"The weights {path} are missing. {_AGAIN}") from None
-    if data.startswith(b"version https://git-lfs"):
-        raise InputError(f"The weights {path} are only a pointer of Git LFS: run `git lfs pull`.")
-    found = sha256(data).hexdigest()
-    if found != info.sha256[name]:
-        raise InputError(
-            f"The weights {path} are damaged: their SHA-256 begins with {found[:12]}, "
-            f"it should begin with {info.sha256[name][:12]}. {_AGAIN}"
-        )
-    try:
-        tensors: dict[str, Tensor] = load(data)
-    except SafetensorError as error:
-        raise InputError(f"The weights {path} are not a safetensors file: {error}. {_AGAIN}") from None
+def _read_part(
+    folder: Path, part: str, expected: Mapping[str, Tensor], info: ModelInfo, dtype: torch.dtype, device: torch.device
+) -> dict[str, Tensor]:
+    """The tensors of a file, in `dtype` and on the device, in memory of their own."""
+    tensors = {}
+    for name, value in _checked(folder, part, expected, info):
+        moved = value.to(device, dtype, copy=True)
+        if not torch.isfinite(moved).all():
+            raise InputError(
+                f"The weights {folder / f'{part}.safetensors'} have values in {name} that "
+                f"{str(dtype).removeprefix('torch.')} cannot hold. Take --dtype bfloat16 or float32."
+            )
+        tensors[name] = moved
     return tensors
 
 
-def _check_tensors(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    wrong = [f"{name} is missing" for name in expected if name not in tensors]
-    wrong += [f"{name} is unknown" for name in tensors if name not in expected]
-    wrong += [
-        f"{name} has the shape {list(tensors[name].shape)} instead of {list(value.shape)}"
-        for name, value in expected.items()
-        if name in tensors and tensors[name].shape != value.shape
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 3} more like it" if len(wrong) > 3 else ""
+def _checked(folder: Path, part: str, expected: Mapping[str, Tensor], info: ModelInfo) -> Iterator[tuple[str, Tensor]]:
+    """Name and tensor of all in a file, one at a time; InputError before the first or behind the last."""
+    name = f"{part}.safetensors"
+    path = folder / name
+    if name not in info.sha256:
+        raise InputError(f"{folder / INFO_FILE} has no checksum for {name}, which the model needs. {_AGAIN}")
+    if not path.is_file():
+        raise InputError(f"The weights {path} are missing. {_AGAIN}")
+    try:
+        file = SafetensorsFile(path)
+    except InputError:
+        if path.read_bytes()[:23] != b"version https://git-lfs":
+            _check_digest(path, file_digest(path), info)
+        raise
+    with file:
+        problems = _misfits(file, expected)
+        if problems:
+            _check_digest(path, file_digest(path), info)
+            raise InputError(
+                f"The weights {path} do not fit the size that {INFO_FILE} gives: {problems}. "
+                "Put files and model.json of one model into the folder."
+            )
+        strange = ""
+        for key, value in file.read_all():
+            if not strange and not torch.isfinite(value).all():
+                strange = key
+            yield key, value
+        _check_digest(path, file.digest, info)
+        if strange:
+            raise InputError(
+                f"The weights {path} have values in {strange} that are no numbers (NaN or infinity): the model was "
+                "damaged before it was stored. Make or fetch it again."
+            )
+
+
+def _check_digest(path: Path, found: str, info: ModelInfo) -> None:
+    expected = info.sha256[path.name]
+    if found != expected:
         raise InputError(
-            f"The weights {path} do not fit the size that {INFO_FILE} gives: {'; '.join(wrong[:3])}{more}. "
-            "Put files and model.json of one model into the folder."
+            f"The weights {path} are damaged: their SHA-256 begins with {found[:12]}, "
+            f"it should begin with {expected[:12]}. {_AGAIN}"
         )
+
+
+def _misfits(file: SafetensorsFile, expected: Mapping[str, Tensor]) -> str:
+    """What does not fit, the first three of it; empty where all does."""
+    wrong = [f"{name} is missing" for name in expected if name not in file.entries]
+    wrong += [f"{name} is unknown" for name in file.entries if name not in expected]
+    wrong += [
+        f"{name} has the shape {list(file.entries[name].shape)} instead of {list(value.shape)}"
+        for name, value in expected.items()
+        if name in file.entries and file.entries[name].shape != tuple(value.shape)
+    ]
+    more = f" and {len(wrong) - 3} more like it" if len(wrong) > 3 else ""
+    return "; ".join(wrong[:3]) + more
 
 
 def new_model(size: OdiseSize) -> Odise:

@@ -41,6 +41,13 @@ def build_clip(size: ClipSize) -> CLIP:
     return model.eval()
 
 
+def causal_mask(size: ClipSize) -> Tensor:
+    """What the text tower adds to its attention: float32 `[context_length, context_length]`, no token sees what follows
+    it."""
+    length = size.context_length
+    return torch.full((length, length), float("-inf")).triu_(1)
+
+
 def normalize_image(image: Tensor) -> Tensor:
     """From [0, 1] to the range CLIP was trained on: float `[B, 3, H, W]`, same shape."""
     mean = image.new_tensor(IMAGE_MEAN).view(3, 1, 1)

@@ -27,6 +27,7 @@ class FrozenParts(nn.Module):
         self.prompt_encoder = (
             None if size.prompt_encoder is None else build_prompt_encoder(size.prompt_encoder, size.clip)
         )
+        self.has_prompt_encoder = size.prompt_encoder is not None
         self.tokenizer = Tokenizer(size.clip)
         self.register_buffer(
             "empty_prompt", torch.zeros(1, size.clip.context_length, size.unet.context_dim), persistent=False
@@ -37,8 +38,15 @@ class FrozenParts(nn.Module):
     @torch.no_grad()
     def encode_empty_prompt(self) -> None:
         """Computes `empty_prompt` from the weights: to be called whenever they have changed."""
+        if self.prompt_encoder is None and self.has_prompt_encoder:
+            raise ValueError("the prompt encoder is gone, and what it said of the empty prompt stays")
         ids = self.tokenizer.prompt_ids([""]).to(self.empty_prompt.device)
         self.empty_prompt.copy_(encode_prompts(self.prompt_encoder, self.clip, ids))
+
+    def drop_prompt_encoder(self, empty_prompt: Tensor) -> None:
+        """Lets go of the prompt encoder, which has nothing to say but `empty_prompt` (as there)."""
+        self.prompt_encoder = None
+        self.empty_prompt = empty_prompt
 
     def train(self, mode: bool = True) -> Self:
         """Stays in evaluation mode."""

@@ -112,3 +112,16 @@ def _residual_key(rest: str, shortcut: str, *, time: bool) -> str:
     names = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1"}
     names |= {"norm2": "out_layers.0", "conv2": "out_layers.3"}
     return f"{names[layer]}.{last}"
+
+
+def diffusers_keys(part: str, name: str) -> tuple[str, ...]:
+    """In a folder that diffusers wrote (folder and name joined by a dot), for a parameter of ours: the names of today
+    and of the days of Stable Diffusion v1."""
+    if part == "unet":
+        return (f"unet.{name}",)
+    if part == "prompt_encoder":
+        return (f"text_encoder.{prompt_encoder_key(name)}", f"text_encoder.{name}")
+    old = name
+    for today, then in (("to_q.", "query."), ("to_k.", "key."), ("to_v.", "value."), ("to_out.0.", "proj_attn.")):
+        old = old.replace(f".attentions.0.{today}", f".attentions.0.{then}")
+    return (f"vae.{name}", f"vae.{old}")

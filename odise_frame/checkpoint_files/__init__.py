@@ -1,0 +1,1 @@
+"""Weights in other people's files: read without trusting them, told apart, and turned into a model folder of ours."""
