@@ -508,21 +508,35 @@ class TestInterruption:
         chunk = writer.begin_chunk(1)
         chunk.append(frame(4), number=4, overlap=True)
         # A killed process abandons nothing. Its partial files are there, and nobody takes them for a chunk.
-        assert [p.name for p in sorted((tmp_path / "run/chunks/00001").iterdir())] == [
+        assert [p.name.split("-")[0] for p in sorted((tmp_path / "run/chunks/00001").iterdir())] == [
             "id_maps.parquet.partial",
             "segments.parquet.partial",
         ]
         assert len(list(open_run(tmp_path / "run").frames())) == 6
         write_chunk(RunWriter.open(tmp_path / "run"), 1)
         assert len(list(open_run(tmp_path / "run").frames())) == 10
-        chunk.abandon()
+        # And where it was only believed dead, it finds its files gone, and the others stay as they are.
+        with pytest.raises(VideosegError, match="could not be written"):
+            chunk.commit()
+        assert not list((tmp_path / "run/chunks/00001").glob("*partial*"))
 
-    def test_a_chunk_begun_again_no_longer_counts(self, tmp_path: Path) -> None:
+    def test_a_chunk_begun_again_counts_as_it_was_until_the_new_one_is_there(self, tmp_path: Path) -> None:
         writer = RunWriter.create(tmp_path / "run", manifest())
         write_chunk(writer, 0)
         chunk = writer.begin_chunk(0)
-        assert writer.committed() == set()
+        assert writer.committed() == {0}
         chunk.abandon()
+        assert len(list(open_run(tmp_path / "run").frames())) == 6
+
+    def test_a_chunk_that_ended_early_is_read_and_is_not_whole(self, tmp_path: Path) -> None:
+        writer = RunWriter.create(tmp_path / "run", manifest())
+        chunk = writer.begin_chunk(0)
+        chunk.append(frame(0), number=0, overlap=False)
+        chunk.commit(partial=True)
+        assert writer.committed() == {0}
+        assert writer.whole() == set()
+        write_chunk(writer, 0)
+        assert writer.whole() == {0}
 
     def test_a_report_that_says_so(self, tmp_path: Path) -> None:
         writer = RunWriter.create(tmp_path / "run", manifest(PLAN[:1]))

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +100,14 @@ class RunFolder:
                 pending.abandon()
                 raise
 
+    def remove_partial(self, name: str = "") -> None:
+        """Removes from the folder, or from a folder of it, what writers that died left; those alive then fail."""
+        if self._local:
+            for entry in self.names(name):
+                if _PARTIAL in entry:
+                    with contextlib.suppress(OSError):
+                        os.unlink(self.path(f"{name}/{entry}" if name else entry))
+
     def begin(self, name: str) -> "PendingFile":
         """Starts a file that appears under its name only when committed."""
         with disk_errors(self, name):
@@ -106,7 +115,11 @@ class RunFolder:
                 path = self.path(name)
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 # No `with`: the file lives as long as the PendingFile.
-                return PendingFile(self, name, open(path + _PARTIAL, "wb"), path + _PARTIAL)
+                partial = path + _PARTIAL
+                if name.startswith(f"{CHUNKS}/"):
+                    # A writer that was believed dead may live on: it must not write into the file of its successor.
+                    partial += f"-{uuid.uuid4().hex[:12]}"
+                return PendingFile(self, name, open(partial, "wb"), partial)
             # An object appears whole when its file is closed, and a chunk counts only with its marker.
             return PendingFile(self, name, self._filesystem.open(self.path(name), "wb"), None)
 
@@ -119,6 +132,10 @@ class PendingFile:
         self._folder = folder
         self._name = name
         self._partial = partial
+
+    def is_there(self) -> bool:
+        """False where somebody has removed it on its way."""
+        return self._partial is None or os.path.exists(self._partial)
 
     def commit(self) -> None:
         """The file is whole: it gets its name, over one that was there."""

@@ -197,6 +197,8 @@ class Chunk:
             self.num_frames = int(self._marker["frames"]) - int(self._marker["overlap"])
             self.num_overlap = int(self._marker["overlap"])
             self.num_segments = int(self._marker["segments"])
+            self.partial = bool(self._marker.get("partial", False))
+            """Ended in its middle, by a stop or because the source failed: to be computed again."""
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{run_folder.shown(chunk_file(plan.number, 'chunk.json'))} is damaged.") from None
 

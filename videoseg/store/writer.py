@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from videoseg.errors import InputError
+from videoseg.errors import InputError, VideosegError
 from videoseg.panoptic import PanopticFrame, Segment
 from videoseg.store import folder as names
 from videoseg.store import tables
@@ -81,12 +81,19 @@ class RunWriter:
         return self._folder.path(name)
 
     def committed(self) -> set[int]:
-        """Numbers of the chunks that are finished."""
-        return {
-            chunk.number
-            for chunk in self.manifest.chunk_plan
-            if self._folder.exists(chunk_file(chunk.number, "chunk.json"))
-        }
+        """Numbers of the chunks that are finished, whole or partial."""
+        return {chunk.number for chunk in Run(self._folder).chunks}
+
+    def whole(self) -> set[int]:
+        """Numbers of the chunks that need not be computed again."""
+        return {chunk.number for chunk in Run(self._folder).chunks if not chunk.partial}
+
+    def reopen(self) -> None:
+        """Takes away what was made from all chunks together, because chunks will be added; and what writers left."""
+        with disk_errors(self._folder, ""):
+            self._folder.remove_partial()
+            for name in (names.STITCHING, names.TRACKS, names.EVENTS, names.OVERLAY, names.EXPORTS):
+                self._folder.remove(name)
 
     def begin_chunk(self, number: int) -> "ChunkWriter":
         """Starts a chunk of the plan; what an earlier attempt left of it is replaced when the new one is committed."""
@@ -103,9 +110,9 @@ class RunWriter:
         """
         whole = {chunk: dict(tracks) for chunk, tracks in table.items()}
         highest = max((track for tracks in whole.values() for track in tracks.values()), default=0)
-        for number in sorted(self.committed()):
-            tracks = whole.setdefault(number, {})
-            for local in Run(self._folder).chunk(number).local_tracks:
+        for chunk in Run(self._folder).chunks:
+            tracks = whole.setdefault(chunk.number, {})
+            for local in chunk.local_tracks:
                 if local not in tracks:
                     highest += 1
                     tracks[local] = highest
@@ -212,7 +219,7 @@ class ChunkWriter:
         self._rows = {"frames": 0, "overlap": 0, "segments": 0}
         self._first: tuple[int, int] | None = None
         self._last: tuple[int, int] | None = None
-        run_folder.remove(chunk_file(plan.number, "chunk.json"))
+        run_folder.remove_partial(f"{names.CHUNKS}/{plan.number:05d}")
         self._id_maps = _Shard(run_folder, plan.number, "id_maps.parquet", tables.ID_MAPS)
         try:
             self._segment_rows = _Shard(run_folder, plan.number, "segments.parquet", tables.SEGMENTS)
@@ -271,10 +278,21 @@ class ChunkWriter:
             if event.other is not None:
                 self._local_tracks.add(event.other)
 
-    def commit(self) -> None:
-        """The chunk is whole. Raises VideosegError where the disk is full; the chunk is then abandoned."""
+    def commit(self, *, partial: bool = False) -> None:
+        """The chunk is whole.
+
+        Args:
+            partial: the chunk was ended in its middle; what is there is good, and the chunk is to be computed again.
+
+        Raises:
+            VideosegError: the disk is full; the chunk is then abandoned.
+        """
         try:
             self._flush()
+            for shard in (self._id_maps, self._segment_rows):
+                shard.require_alive()
+            # From here to the new marker the chunk does not count: an earlier attempt's shards are being replaced.
+            self._folder.remove(chunk_file(self.plan.number, "chunk.json"))
             checksums = {shard.name: shard.commit() for shard in (self._id_maps, self._segment_rows)}
             for name, table in (
                 ("tracks.parquet", self._tracks_table()),
@@ -296,6 +314,7 @@ class ChunkWriter:
                 "local_tracks": sorted(self._local_tracks),
                 "sha256": checksums,
                 **self._rows,
+                **({"partial": True} if partial else {}),
             }
             self._folder.write_text(chunk_file(self.plan.number, "chunk.json"), json_text(marker))
         except BaseException:
@@ -419,6 +438,11 @@ class _Shard:
     def write(self, table: pa.Table) -> None:
         with disk_errors(self._folder, self._path):
             self._writer.write_table(table)
+
+    def require_alive(self) -> None:
+        """Raises VideosegError where another writer has taken this one's chunk over."""
+        if self._pending is not None and not self._pending.is_there():
+            raise VideosegError(f"{self._folder.shown(self._path)} could not be written: it is written elsewhere, too.")
 
     def commit(self) -> str:
         """Gives the file its name and returns its SHA-256 in hex."""
