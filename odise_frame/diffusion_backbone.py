@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from odise_frame.autoencoder import LATENT_CHANNELS
+from odise_frame.diffusion_blocks import autoencoder_middle, residual, transformer
 from odise_frame.noise import add_noise
 from odise_frame.sizes import OdiseSize, UnetSize, VaeSize
 
@@ -89,13 +90,13 @@ class DiffusionBackbone(nn.Module):
         taps = []
         hidden = encoder.conv_in(windows * 2.0 - 1.0)
         for level, block in enumerate(encoder.down_blocks):
-            for number, residual in enumerate(block.resnets):
+            for number, module in enumerate(block.resnets):
                 if (level, number) in _ENCODER_BLOCKS:
                     taps.append(hidden)
-                hidden = residual(hidden, None)
+                hidden = residual(module, hidden)
             for shrink in block.downsamplers or ():
                 hidden = shrink(hidden)
-        hidden = encoder.mid_block(hidden)
+        hidden = autoencoder_middle(encoder.mid_block, hidden)
         hidden = encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(hidden)))
         mean = autoencoder.quant_conv(hidden)[:, :LATENT_CHANNELS]
         return Encoded(self.scale_factor * mean, tuple(taps))
@@ -129,14 +130,14 @@ class DiffusionBackbone(nn.Module):
         decoder = autoencoder.decoder
         taps = []
         hidden = decoder.conv_in(autoencoder.post_quant_conv(latent / self.scale_factor))
-        hidden = decoder.mid_block(hidden)
+        hidden = autoencoder_middle(decoder.mid_block, hidden)
         for level, block in enumerate(decoder.up_blocks):
-            for number, residual in enumerate(block.resnets):
+            for number, module in enumerate(block.resnets):
                 if (level, number) in _DECODER_BLOCKS:
                     taps.append(hidden)
                     if len(taps) == len(_DECODER_BLOCKS):
                         return tuple(taps)
-                hidden = residual(hidden, None)
+                hidden = residual(module, hidden)
             for grow in block.upsamplers or ():
                 hidden = grow(hidden)
         raise AssertionError("the decoder has fewer levels than features are taken from")
@@ -150,24 +151,30 @@ class DiffusionBackbone(nn.Module):
         hidden = unet.conv_in(latent)
         skips = [hidden]
         for block in unet.down_blocks:
-            if getattr(block, "has_cross_attention", False):
-                hidden, residuals = block(hidden, time, encoder_hidden_states=context)
-            else:
-                hidden, residuals = block(hidden, time)
-            skips.extend(residuals)
-        hidden = unet.mid_block(hidden, time, encoder_hidden_states=context)
+            attentions = getattr(block, "attentions", None)
+            for number, module in enumerate(block.resnets):
+                hidden = residual(module, hidden, time)
+                if attentions is not None:
+                    hidden = transformer(attentions[number], hidden, context)
+                skips.append(hidden)
+            for shrink in block.downsamplers or ():
+                hidden = shrink(hidden)
+                skips.append(hidden)
+        middle = unet.mid_block
+        hidden = residual(middle.resnets[0], hidden, time)
+        hidden = residual(middle.resnets[1], transformer(middle.attentions[0], hidden, context), time)
         taps = []
         for level, block in enumerate(unet.up_blocks):
             attentions = getattr(block, "attentions", None)
-            for number, residual in enumerate(block.resnets):
+            for number, module in enumerate(block.resnets):
                 hidden = torch.cat([hidden, skips.pop()], dim=1)
                 if number == _UNET_BLOCK:
                     taps.append(hidden)
                     if level == len(unet.up_blocks) - 1 and not whole:
                         return tuple(taps), None
-                hidden = residual(hidden, time)
+                hidden = residual(module, hidden, time)
                 if attentions is not None:
-                    hidden = attentions[number](hidden, encoder_hidden_states=context, return_dict=False)[0]
+                    hidden = transformer(attentions[number], hidden, context)
             for grow in block.upsamplers or ():
                 hidden = grow(hidden)
         return tuple(taps), unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden)))
