@@ -25,7 +25,7 @@ from pipelines.training.clip_stage import MAX_SCALE, cut_crop, things_of
 from pipelines.training.loop import Stage, StageSettings, step_generator
 from pipelines.training.pictures import Pictures
 
-SETTINGS = StageSettings(steps=3000, batch=8, learning_rate=6e-4, seed=6, weight_decay=0.05, save_every=50)
+SETTINGS = StageSettings(steps=1600, batch=8, learning_rate=8e-4, seed=6, weight_decay=0.05, save_every=50)
 """A step holds 8 mosaics, about a hundred captions."""
 
 SIDE = 240
@@ -57,7 +57,7 @@ class Tile:
 
 
 def build_stage(size: OdiseSize, clip: CLIP, objects: Pictures, settings: StageSettings = SETTINGS) -> Stage:
-    """Trains the image tower of `clip` in place.
+    """Trains the image tower and the temperature of `clip` in place.
 
     Args:
         size: of the model.
@@ -65,7 +65,7 @@ def build_stage(size: OdiseSize, clip: CLIP, objects: Pictures, settings: StageS
         objects: pictures of one thing each.
     """
     for name, parameter in clip.named_parameters():
-        parameter.requires_grad_(name.startswith("visual."))
+        parameter.requires_grad_(name.startswith("visual.") or name == "logit_scale")
     tokenizer = Tokenizer(size.clip)
     patch = size.clip.patch_size
 
@@ -151,7 +151,7 @@ def _contrast(clip: CLIP, embed: Tensor, captions: list[str], tokenizer: Tokeniz
     with torch.no_grad():
         text = F.normalize(embed_short_texts(clip, tokenizer.clip_ids(distinct)), dim=-1)
     place = torch.tensor([distinct.index(caption) for caption in captions])
-    logits = clip.logit_scale.detach().exp().clamp(max=MAX_SCALE) * embed @ text.T
+    logits = clip.logit_scale.exp().clamp(max=MAX_SCALE) * embed @ text.T
     right = F.one_hot(place, len(distinct)).to(logits.dtype)
     to_image = F.cross_entropy(logits.T, (right / right.sum(dim=0)).T)
     return 0.5 * (F.cross_entropy(logits, place) + to_image)

@@ -128,4 +128,4 @@ def test_mosaics_teach_the_image_tower_and_leave_the_text_tower(tmp_path: Path) 
     train(mosaic_stage.build_stage(size, clip, objects, schedule), tmp_path)
     changed = {name for name, value in clip.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
-    assert all(name.startswith("visual.") for name in changed)
+    assert all(name.startswith("visual.") or name == "logit_scale" for name in changed)
