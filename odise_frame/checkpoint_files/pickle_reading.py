@@ -1,8 +1,9 @@
 """Pickles without execution: a stack machine that knows containers and tensors and nothing else.
 
-`pickle.Unpickler` runs whatever a file names. Here nothing is imported, looked up or called: the machine walks over the
-opcodes (`pickletools.genops`) and keeps values on a stack of its own. A global is a pair of strings (`Global`); "calling"
-one gives a tensor or a container where its name is in a short table, and an inert `Placeholder` everywhere else.
+`pickle.Unpickler` runs whatever a file names. Here nothing is imported, looked up or called: the machine walks over
+the opcodes (`pickletools.genops`) and keeps values on a stack of its own. A global is a pair of strings (`Global`);
+"calling" one gives a tensor or a container where its name is in a short table, and an inert `Placeholder` everywhere
+else.
 
 Source: the opcodes' descriptions in Python's `pickletools`; PEP 307, PEP 3154, PEP 574.
 """
@@ -18,7 +19,7 @@ MAX_OPCODES = 20_000_000
 """More than any checkpoint needs (a full training checkpoint of these models has about 200,000)."""
 
 
-class DamagedPickle(Exception):
+class DamagedPickleError(Exception):
     """The bytes are not a pickle, or one that contradicts itself."""
 
 
@@ -54,6 +55,12 @@ def _ordered_dict(arguments: Sequence[Any]) -> dict[Any, Any]:
     return dict(arguments[0]) if arguments else {}
 
 
+def _empty_bytes(arguments: Sequence[Any]) -> bytes:
+    if arguments:
+        raise ValueError("bytes made of something")
+    return b""
+
+
 def _bytes_of_text(arguments: Sequence[Any]) -> bytes:
     text, encoding = arguments
     if encoding != "latin1":
@@ -67,7 +74,9 @@ _CONTAINERS: Mapping[str, Builder] = {
     "__builtin__.set": lambda arguments: set(arguments[0]) if arguments else set(),
     "builtins.frozenset": lambda arguments: frozenset(arguments[0]) if arguments else frozenset(),
     "__builtin__.frozenset": lambda arguments: frozenset(arguments[0]) if arguments else frozenset(),
-    # Bytes as protocol 2 spells them.
+    # Bytes as protocols 0 to 2 spell them.
+    "builtins.bytes": _empty_bytes,
+    "__builtin__.bytes": _empty_bytes,
     "_codecs.encode": _bytes_of_text,
 }
 
@@ -83,21 +92,21 @@ def read_pickle(
         persistent: what to make of a persistent id; without it they become placeholders.
 
     Raises:
-        DamagedPickle: the bytes are no pickle, are cut off, or use the stack in a way that no pickler does.
+        DamagedPickleError: the bytes are no pickle, are cut off, or use the stack in a way that no pickler does.
     """
     machine = _Machine({**_CONTAINERS, **(builders or {})}, persistent)
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if count > MAX_OPCODES:
-                raise DamagedPickle(f"more than {MAX_OPCODES:,} operations")
+                raise DamagedPickleError(f"more than {MAX_OPCODES:,} operations")
             if opcode.name == "STOP":
                 return machine.pop()
             machine.step(opcode.name, argument)
-    except DamagedPickle:
+    except DamagedPickleError:
         raise
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError) as error:
-        raise DamagedPickle(f"{type(error).__name__}: {error}") from None
-    raise DamagedPickle("it ends before its end")
+        raise DamagedPickleError(f"{type(error).__name__}: {error}") from None
+    raise DamagedPickleError("it ends before its end")
 
 
 class _Machine:
@@ -112,12 +121,12 @@ class _Machine:
     def pop(self) -> Any:
         value = self.stack.pop()
         if value is _MARK:
-            raise DamagedPickle("a mark where a value should be")
+            raise DamagedPickleError("a mark where a value should be")
         return value
 
     def top(self) -> Any:
         if self.stack[-1] is _MARK:
-            raise DamagedPickle("a mark where a value should be")
+            raise DamagedPickleError("a mark where a value should be")
         return self.stack[-1]
 
     def pop_to_mark(self) -> list[Any]:
@@ -139,7 +148,7 @@ class _Machine:
         elif name not in ("PROTO", "FRAME"):
             operation = _OPERATIONS.get(name)
             if operation is None:
-                raise DamagedPickle(f"the operation {name}, which no checkpoint needs")
+                raise DamagedPickleError(f"the operation {name}, which no checkpoint needs")
             operation(self, argument)
 
     def call(self, function: Any, arguments: Any, keywords: Any = None) -> Any:
@@ -194,7 +203,7 @@ def _global(argument: str) -> Global:
 def _stack_global(machine: _Machine, _: Any) -> None:
     name, module = machine.pop(), machine.pop()
     if not isinstance(name, str) or not isinstance(module, str):
-        raise DamagedPickle("a name that is no text")
+        raise DamagedPickleError("a name that is no text")
     machine.stack.append(Global(module, name))
 
 
@@ -205,7 +214,7 @@ def _append(machine: _Machine, values: list[Any]) -> None:
     elif isinstance(target, Placeholder):
         target.items.extend(values)
     else:
-        raise DamagedPickle(f"items for a {type(target).__name__}")
+        raise DamagedPickleError(f"items for a {type(target).__name__}")
 
 
 def _append_one(machine: _Machine, _: Any) -> None:
@@ -230,7 +239,7 @@ def _set(machine: _Machine, values: list[Any]) -> None:
     elif isinstance(target, Placeholder):
         target.items.extend(pairs)
     else:
-        raise DamagedPickle(f"entries for a {type(target).__name__}")
+        raise DamagedPickleError(f"entries for a {type(target).__name__}")
 
 
 def _set_one(machine: _Machine, _: Any) -> None:
@@ -262,10 +271,10 @@ def _tuple(count: int) -> Callable[[_Machine, Any], None]:
     return make
 
 
-_LITERALS = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES "
-    "SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8".split()
-)
+_NUMBERS = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT")
+_TEXTS = ("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
+_BYTES = ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8")
+_LITERALS = frozenset((*_NUMBERS, *_TEXTS, *_BYTES))
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "MARK": _MARK}
 _MEMO_READS = frozenset(("GET", "BINGET", "LONG_BINGET"))
 _MEMO_WRITES = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))

@@ -1,4 +1,4 @@
-"""What may stand in the place of an official file, behind one small surface: names, shapes, and one tensor at a time."""
+"""What may stand in the place of an official file, behind one small surface: names, shapes, one tensor at a time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from typing import IO, Any, Self
 import torch
 from torch import Tensor
 
-from odise_frame.checkpoint_files.pickle_reading import Builder, DamagedPickle, Global, Placeholder, read_pickle
+from odise_frame.checkpoint_files.pickle_reading import Builder, DamagedPickleError, Global, Placeholder, read_pickle
 from videoseg.errors import InputError
 
 _MAX_PICKLE = 2**29
@@ -159,7 +159,7 @@ class TorchArchive:
         self._file.seek(start)
         try:
             return read_pickle(self._file.read(length), builders=_TENSORS, persistent=_storage)
-        except DamagedPickle as error:
+        except DamagedPickleError as error:
             raise InputError(f"{self.path} is damaged ({error}). Take the file again.") from None
 
     def _text(self, name: str) -> str:
@@ -247,34 +247,34 @@ def _tensors_of_module(root: Placeholder) -> dict[str, StoredTensor]:
 
 def _storage(identifier: Any) -> Storage:
     if not isinstance(identifier, (tuple, list)) or len(identifier) < 5 or identifier[0] != "storage":
-        raise DamagedPickle("a reference that is not to a storage")
+        raise DamagedPickleError("a reference that is not to a storage")
     kind, key = identifier[1], identifier[2]
     if not isinstance(kind, Global) or not isinstance(key, str):
-        raise DamagedPickle("a storage without type or name")
+        raise DamagedPickleError("a storage without type or name")
     if kind.name == "UntypedStorage":
         return Storage(key, None)
     if kind.module not in ("torch", "torch.storage", "torch.cuda") or kind.name not in _STORAGES:
-        raise DamagedPickle(f"a storage of the type {kind}")
+        raise DamagedPickleError(f"a storage of the type {kind}")
     return Storage(key, _STORAGES[kind.name])
 
 
 def _tensor(arguments: Any, dtype: torch.dtype | None = None) -> StoredTensor:
     storage, offset, shape, stride = arguments[:4]
     if not isinstance(storage, Storage):
-        raise DamagedPickle("a tensor without a storage")
+        raise DamagedPickleError("a tensor without a storage")
     dtype = dtype or storage.dtype
     if dtype is None:
-        raise DamagedPickle("a tensor without a type")
+        raise DamagedPickleError("a tensor without a type")
     numbers = (offset, *shape, *stride)
     if len(shape) != len(stride) or not all(type(n) is int and 0 <= n < 2**48 for n in numbers):
-        raise DamagedPickle("a tensor of an impossible shape")
+        raise DamagedPickleError("a tensor of an impossible shape")
     return StoredTensor(storage, dtype, tuple(shape), tuple(stride), offset)
 
 
 def _tensor_with_dtype(arguments: Any) -> StoredTensor:
     kind = arguments[6]
     if not isinstance(kind, Global) or kind.module != "torch" or kind.name not in _DTYPES:
-        raise DamagedPickle(f"a tensor of the type {kind}")
+        raise DamagedPickleError(f"a tensor of the type {kind}")
     return _tensor(arguments, _DTYPES[kind.name])
 
 
