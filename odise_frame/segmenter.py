@@ -16,6 +16,7 @@ from torch import Tensor
 from odise_frame.backbone import pad_frames
 from odise_frame.checkpoints import SHIPPED, ModelInfo, load_model, shipped_folder
 from odise_frame.inference import Geometry, PanopticResult, panoptic_inference
+from odise_frame.installed_models import installed_folder
 from odise_frame.model import MaskEvidence, Odise
 from odise_frame.sizes import OdiseSize
 from odise_frame.sizes import names as size_names
@@ -230,7 +231,7 @@ def load_segmenter(
     """The segmenter of a known model or of a model folder.
 
     Args:
-        model: `small`, or a folder that `save_model` wrote.
+        model: `small`, an official model that is installed, or a folder that `save_model` wrote.
         vocabulary: what to look for.
         device: `cpu`, `cuda`, `cuda:1`, ...
         threads: of torch, for the whole process; None leaves them as they are.
@@ -242,8 +243,7 @@ def load_segmenter(
     place = _find_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    network, info = load_model(folder)
-    network.to(place)
+    network, info = load_model(folder, device=place)
     # Its convolutions take 17 % less time so on a CPU, those of the other parts no less.
     network.frozen.autoencoder.to(memory_format=torch.channels_last)
     return OdiseSegmenter(network, info, vocabulary)
@@ -253,14 +253,14 @@ def find_model(model: str | Path) -> Path:
     """The folder of a known model, or the folder itself; InputError where there is neither."""
     if isinstance(model, str) and model in SHIPPED:
         return shipped_folder(model)
-    path = Path(model)
+    path = (installed_folder(model) if isinstance(model, str) else None) or Path(model)
     if path.is_dir():
         return path
     known = [*SHIPPED, *(name for name in size_names() if name not in SHIPPED)]
     if str(model) in known:
         raise InputError(
-            f"The weights of the model {str(model)!r} are not installed: they cannot be shipped (their licence is for "
-            "research only), and this version does not read the official files yet. Take --model small."
+            f"The weights of the model {str(model)!r} are not installed: they cannot be shipped (their licences are "
+            f"not ours). Run `videoseg models fetch {model}`, or take --model small."
         )
     raise InputError(
         f"There is no model {str(model)!r}. The known ones are {', '.join(known)}; "
