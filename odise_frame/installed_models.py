@@ -23,4 +23,5 @@ def models_folder() -> Path:
 def installed_folder(name: str) -> Path | None:
     """The folder of an installed model; None where it is not there, or not whole."""
     folder = models_folder() / name
-    return folder if (folder / "model.json").is_file() else None
+    is_name = Path(name).name == name  # no path that leads elsewhere
+    return folder if is_name and (folder / "model.json").is_file() else None
