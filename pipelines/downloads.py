@@ -104,7 +104,8 @@ def _continue(address: str, part: Path, by_hand: str, on_progress: OnProgress) -
         if memory.get("etag"):
             request.add_header("If-Range", memory["etag"])
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+        # An opener of its own: `urlopen` keeps the proxies of its first call.
+        with urllib.request.build_opener().open(request, timeout=_TIMEOUT) as answer:
             if answer.status != 206:
                 here = 0
             length = answer.headers.get("Content-Length")
