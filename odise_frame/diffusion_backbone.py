@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from odise_frame.autoencoder import LATENT_CHANNELS
-from odise_frame.diffusion_blocks import autoencoder_middle, residual, transformer
+from odise_frame.diffusion_blocks import Attend, autoencoder_middle, fused_attention, residual, transformer
 from odise_frame.noise import add_noise
 from odise_frame.sizes import OdiseSize, UnetSize, VaeSize
 
@@ -78,6 +78,7 @@ class DiffusionBackbone(nn.Module):
     """
 
     noise: Tensor
+    attend: Attend = staticmethod(fused_attention)
 
     def __init__(self, size: OdiseSize) -> None:
         super().__init__()
@@ -96,7 +97,7 @@ class DiffusionBackbone(nn.Module):
                 hidden = residual(module, hidden)
             for shrink in block.downsamplers or ():
                 hidden = shrink(hidden)
-        hidden = autoencoder_middle(encoder.mid_block, hidden)
+        hidden = autoencoder_middle(encoder.mid_block, hidden, self.attend)
         hidden = encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(hidden)))
         mean = autoencoder.quant_conv(hidden)[:, :LATENT_CHANNELS]
         return Encoded(self.scale_factor * mean, tuple(taps))
@@ -117,11 +118,11 @@ class DiffusionBackbone(nn.Module):
             context: `[B, T, context_dim]`, what the UNet cross-attends to.
             time_offset: `[B, time_embed_dim]`, added to the embedding of the time step.
         """
-        return self._unet(unet, latent, context, time_offset, whole=False)[0]
+        return self.run_unet(unet, latent, context, time_offset, whole=False)[0]
 
     def predict_noise(self, unet: Any, latent: Tensor, context: Tensor, time_offset: Tensor) -> Tensor:
         """The UNet's output, which ODISE has no use for: `[B, 4, h, w]`. Arguments as of `denoise`."""
-        output = self._unet(unet, latent, context, time_offset, whole=True)[1]
+        output = self.run_unet(unet, latent, context, time_offset, whole=True)[1]
         assert output is not None
         return output
 
@@ -130,7 +131,7 @@ class DiffusionBackbone(nn.Module):
         decoder = autoencoder.decoder
         taps = []
         hidden = decoder.conv_in(autoencoder.post_quant_conv(latent / self.scale_factor))
-        hidden = autoencoder_middle(decoder.mid_block, hidden)
+        hidden = autoencoder_middle(decoder.mid_block, hidden, self.attend)
         for level, block in enumerate(decoder.up_blocks):
             for number, module in enumerate(block.resnets):
                 if (level, number) in _DECODER_BLOCKS:
@@ -142,9 +143,10 @@ class DiffusionBackbone(nn.Module):
                 hidden = grow(hidden)
         raise AssertionError("the decoder has fewer levels than features are taken from")
 
-    def _unet(
+    def run_unet(
         self, unet: Any, latent: Tensor, context: Tensor, time_offset: Tensor, *, whole: bool
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Features 2 to 5 and, where the `whole` network is run, its output. Arguments as of `denoise`."""
         # Time step 0 makes cosines of 1 and sines of 0.
         step = torch.zeros(len(latent), dtype=torch.int64, device=latent.device)
         time = unet.time_embedding(unet.time_proj(step).to(latent.dtype)) + time_offset
@@ -155,14 +157,14 @@ class DiffusionBackbone(nn.Module):
             for number, module in enumerate(block.resnets):
                 hidden = residual(module, hidden, time)
                 if attentions is not None:
-                    hidden = transformer(attentions[number], hidden, context)
+                    hidden = transformer(attentions[number], hidden, context, self.attend)
                 skips.append(hidden)
             for shrink in block.downsamplers or ():
                 hidden = shrink(hidden)
                 skips.append(hidden)
         middle = unet.mid_block
         hidden = residual(middle.resnets[0], hidden, time)
-        hidden = residual(middle.resnets[1], transformer(middle.attentions[0], hidden, context), time)
+        hidden = residual(middle.resnets[1], transformer(middle.attentions[0], hidden, context, self.attend), time)
         taps = []
         for level, block in enumerate(unet.up_blocks):
             attentions = getattr(block, "attentions", None)
@@ -174,7 +176,7 @@ class DiffusionBackbone(nn.Module):
                         return tuple(taps), None
                 hidden = residual(module, hidden, time)
                 if attentions is not None:
-                    hidden = transformer(attentions[number], hidden, context)
+                    hidden = transformer(attentions[number], hidden, context, self.attend)
             for grow in block.upsamplers or ():
                 hidden = grow(hidden)
         return tuple(taps), unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden)))
