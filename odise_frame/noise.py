@@ -11,7 +11,7 @@ STEPS = 1000
 
 def alphas_cumprod() -> Tensor:
     """Share of the signal's variance that is left after each time step: float64 `[1000]`, from 0.99915 down."""
-    betas = torch.linspace(0.00085**0.5, 0.0120**0.5, STEPS, dtype=torch.float64) ** 2
+    betas = torch.linspace(0.00085**0.5, 0.0120**0.5, STEPS, dtype=torch.float64, device="cpu") ** 2
     return torch.cumprod(1.0 - betas, dim=0)
 
 
