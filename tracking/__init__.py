@@ -6,9 +6,10 @@ from tracking.settings import TrackerSettings
 from tracking.state import TrackerState
 from tracking.stitching import stitch
 from tracking.tracker import PanopticTracker
-from tracking.vocabulary_change import change_vocabulary
+from tracking.vocabulary_change import Classifier, change_vocabulary
 
 __all__ = [
+    "Classifier",
     "DelaySettings",
     "DelayedState",
     "DelayedTracker",

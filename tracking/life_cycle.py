@@ -98,7 +98,8 @@ def _learn(
             table.require_dimension(observation.embedding.shape[1])
             gallery.learn(table, slots[learnt], observation.embedding[segments[learnt]], settings)
     _keep_words(state, observation, slots, segments, clear)
-    table.area[slots] = settings.embedding_memory * usual + (1.0 - settings.embedding_memory) * area
+    memory = np.where(area < usual, settings.area_memory, settings.embedding_memory)
+    table.area[slots] = memory * usual + (1.0 - memory) * area
     table.score[slots] = settings.embedding_memory * table.score[slots] + (1.0 - settings.embedding_memory) * score
     table.box[slots], table.centre[slots], table.placed[slots] = box, centre, True
     table.hits[slots] += np.where(score >= settings.high_score, 1.0, 0.5)

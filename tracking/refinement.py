@@ -49,6 +49,8 @@ class Fragment:
     """One track of things, summed up."""
 
     track: int
+    first_index: int
+    """Of the frame in which it begins."""
     first_time: float
     first_centre: tuple[float, float]
     last_time: float
@@ -85,7 +87,7 @@ def fragments_of(frames: Iterable[PanopticFrame]) -> list[Fragment]:
             fragment = found.get(segment.track)
             if fragment is None:
                 fragment = found[segment.track] = Fragment(
-                    segment.track, frame.time, centre, frame.time, centre, diagonal
+                    segment.track, frame.index, frame.time, centre, frame.time, centre, diagonal
                 )
                 begun[segment.track] = frame.time, centre
                 recent[segment.track] = []

@@ -29,6 +29,8 @@ from videoseg.vocabulary import Vocabulary
 _NOMINAL_STEP = 1.0 / 25.0
 """Seconds taken to have passed where time stamps stand still or run back (no time stamps, a reconnected camera)."""
 
+_ALL = slice(None)
+
 
 class PanopticTracker:
     """Follows the segments of any segmenter through a stream, one frame at a time and without delay.
@@ -37,8 +39,8 @@ class PanopticTracker:
     Ids start at 1, grow in the order of birth (within a frame: things in raster order of their first pixels, then
     stuff) and are never used again; an id never serves two segments of a frame.
 
-    Things are followed one by one (see `tracking.life_cycle`). A segment that only repeats a part of a track that was
-    found already is no birth: it comes out as one segment with the rest of it, as long as that lasts no longer than
+    Things are followed one by one (see `tracking.life_cycle`). A segment that only is a part of a track that was found
+    already is no birth: it comes out as one segment with the rest of it, as long as that lasts no longer than
     `split_seconds`. Stuff has one track per category and stream. Its label is steadied too: regions of stuff are
     followed by overlap and gather evidence, and where that gives two regions of a frame the same category, they come
     out as one segment (id and embedding of the larger, `id_map` rewritten), as the panoptic formats want it.
@@ -66,7 +68,7 @@ class PanopticTracker:
 
     def describe(self) -> Mapping[str, str]:
         """Name, version of the rules and all settings: what results depend on."""
-        return {"name": "PanopticTracker", "version": "2", "settings": json.dumps(asdict(self.settings))}
+        return {"name": "PanopticTracker", "version": "3", "settings": json.dumps(asdict(self.settings))}
 
     def new_state(self, stream: str) -> TrackerState:
         """The state of a stream of which nothing has been seen yet."""
@@ -106,7 +108,7 @@ class PanopticTracker:
         for slot, j in self._match_lost(observation, owner, contrast, state, frame.size):
             owner[j] = slot
             how[j] = "recognised by its embedding"
-        parts, separated = self._parts(placed, observation, owner, seen, contrast, state)
+        parts, separated = self._parts(placed, observation, owner, seen, contrast, stride, state)
         observation = _with_parts(observation, parts)
         found = np.flatnonzero(owner >= 0)
         found = found[np.argsort(table.key[owner[found]])]
@@ -327,14 +329,17 @@ class PanopticTracker:
         state: TrackerState,
         size: tuple[int, int],
     ) -> list[tuple[int, int]]:
-        """Last round: missing things by their galleries, where they can have got to; pairs of slot and segment."""
+        """Last round: things that were not found by their galleries, where they can have got to.
+
+        Returns:
+            Pairs of slot and segment.
+        """
         settings, table = self.settings, state.tracks
         if observation.embedding is None or table.dimension != observation.embedding.shape[1]:
             return []
         free = np.flatnonzero((owner < 0) & observation.is_thing & observation.has_embedding)
         rows = table.rows()
-        missing = (table.misses[rows] > 0) | (table.status[rows] == LOST)
-        lost = rows[missing & table.is_thing[rows] & table.has_embedding[rows]]
+        lost = rows[table.is_thing[rows] & table.has_embedding[rows]]
         lost = lost[~np.isin(lost, owner)]
         if not len(free) or not len(lost):
             return []
@@ -398,9 +403,11 @@ class PanopticTracker:
         owner: NDArray[np.intp],
         seen: "_Overlaps",
         contrast: Contrast,
+        stride: int,
         state: TrackerState,
     ) -> tuple[dict[int, int], dict[int, int]]:
-        """Segments that no track claims, but that lie on one that was found: parts of it, until that lasts too long.
+        """Segments that no track claims, but that lie on one that was found, or beside it with its looks: parts of it,
+        until that lasts too long.
 
         Returns:
             Part -> segment of the whole; part -> public id of the track from which it parts now for good.
@@ -408,31 +415,37 @@ class PanopticTracker:
         settings, table = self.settings, state.tracks
         parts: dict[int, int] = {}
         separated: dict[int, int] = {}
-        segment_of = {slot: j for j, slot in enumerate(owner.tolist()) if slot >= 0}
-        size = seen.area.astype(np.float64)
+        whole = np.flatnonzero((owner >= 0) & observation.is_thing)
+        loose = np.flatnonzero((owner < 0) & observation.is_thing)
         split = set()
-        for j in np.flatnonzero((owner < 0) & observation.is_thing).tolist():
-            if not len(placed) or not seen.area[j]:
-                continue
-            row = int(seen.shared[:, j].argmax())
-            slot = int(placed[row])
-            whole = segment_of.get(slot)
-            if whole is None or not table.is_thing[slot] or table.misses[slot] > 0:
-                continue
-            explained = seen.shared[row, j] >= settings.explained_share * size[j]
-            fits = size[j] + size[whole] <= settings.explained_growth * max(int(seen.before[row]), 1)
-            if not explained or not fits or settings.split_seconds <= 0.0:
-                continue
-            if observation.embedding is not None and observation.has_embedding[j] and table.has_embedding[slot]:
-                cosine = gallery.cosines(table.embedding[[slot]], observation.embedding[[j]])
-                if contrast.likeness(cosine)[0, 0] < settings.contradiction:
+        if len(whole) and len(loose) and settings.split_seconds > 0.0:
+            slots = owner[whole]
+            cosines, comparable = _cosines(table, slots, observation, loose)
+            likeness = np.where(comparable, contrast.likeness(cosines), np.nan)
+            row_of = {slot: row for row, slot in enumerate(placed.tolist())}
+            rows = np.array([row_of.get(slot, -1) for slot in slots.tolist()], dtype=np.intp)
+            # Nothing is shared with what was found without having a place.
+            shared = np.append(seen.shared[:, loose], np.zeros((1, len(loose)), dtype=np.int64), axis=0)[rows]
+            share = shared / np.maximum(seen.area[loose], 1)
+            before = np.append(seen.before, 0)[rows] * float(stride * stride)
+            beside = _touching(observation.box[whole], observation.box[loose])
+            size = observation.area[whole]
+            for k, j in enumerate(loose.tolist()):
+                together = size + observation.area[j]
+                explained = (share[:, k] >= settings.explained_share) & (together <= settings.explained_growth * before)
+                explained &= ~(likeness[:, k] < settings.contradiction)
+                usual = settings.explained_growth * table.area[slots]
+                fragment = beside[:, k] & (likeness[:, k] >= settings.part_likeness) & (together <= usual)
+                fits = np.flatnonzero(explained | fragment)
+                if not len(fits):
                     continue
-            if state.clock - float(table.split_since[slot]) > settings.split_seconds:
-                separated[j] = int(table.track[slot])
-                continue
-            parts[j] = whole
-            size[whole] += size[j]
-            split.add(slot)
+                i = int(fits[np.lexsort((-likeness[fits, k], -share[fits, k]))[0]])
+                if state.clock - float(table.split_since[slots[i]]) > settings.split_seconds:
+                    separated[j] = int(table.track[slots[i]])
+                    continue
+                parts[j] = int(whole[i])
+                size[i] += observation.area[j]
+                split.add(int(slots[i]))
         found = owner[owner >= 0]
         began = np.isnan(table.split_since[found])
         coming_in_parts = np.isin(found, list(split))
@@ -589,15 +602,16 @@ class _Overlaps:
 
 
 def _cosines(
-    table: TrackTable, slots: Slots, observation: Observation
+    table: TrackTable, slots: Slots, observation: Observation, chosen: NDArray[np.intp] | slice = _ALL
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Cosines of tracks and segments, and where there is one, `[N, M]` each."""
+    """Cosines of tracks and (chosen) segments, and where there is one, `[N, M]` each."""
     size = 0 if observation.embedding is None else observation.embedding.shape[1]
+    known = observation.has_embedding[chosen]
     if observation.embedding is None or table.dimension != size:
-        shape = len(slots), len(observation)
+        shape = len(slots), len(known)
         return np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=bool)
-    comparable = table.has_embedding[slots][:, None] & observation.has_embedding[None, :]
-    return gallery.cosines(table.embedding[slots], observation.embedding), comparable
+    comparable = table.has_embedding[slots][:, None] & known[None, :]
+    return gallery.cosines(table.embedding[slots], observation.embedding[chosen]), comparable
 
 
 def _keep_world_small(state: TrackerState) -> None:
@@ -624,6 +638,14 @@ def _under(
     y, x = max(-top, 0), max(-left, 0)
     covered = window[silhouette.mask[y : y + window.shape[0], x : x + window.shape[1]]]
     return np.bincount(covered, minlength=num_current), len(covered)
+
+
+def _touching(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which boxes of `[N, 4]` and `[M, 4]` overlap or have at most two pixels between them, bool `[N, M]`."""
+    begin = np.maximum(first[:, None, :2], second[None, :, :2])
+    end = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    result: NDArray[np.bool_] = (begin - end <= 2.0).all(axis=2)
+    return result
 
 
 def _with_parts(observation: Observation, parts: Mapping[int, int]) -> Observation:

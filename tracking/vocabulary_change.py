@@ -1,5 +1,7 @@
 """A vocabulary that changes in the middle of a stream: live tracks are classified again and keep their ids."""
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,13 +9,19 @@ from tracking.life_cycle import new_track
 from tracking.state import TrackerState
 from tracking.tracker import PanopticTracker
 from videoseg.errors import InputError
-from videoseg.protocols import Segmenter
 from videoseg.tracks import TrackEvent
 from videoseg.vocabulary import Vocabulary
 
 
+class Classifier(Protocol):
+    """The part of a segmenter that names segments again."""
+
+    def classify(self, open_vocabulary: NDArray[np.float32], vocabulary: Vocabulary) -> NDArray[np.float32]:
+        """See `videoseg.protocols.Segmenter.classify`."""
+
+
 def change_vocabulary(
-    tracker: PanopticTracker, state: TrackerState, segmenter: Segmenter, vocabulary: Vocabulary
+    tracker: PanopticTracker, state: TrackerState, segmenter: Classifier, vocabulary: Vocabulary
 ) -> tuple[PanopticTracker, tuple[TrackEvent, ...]]:
     """Prepares a stream for frames in another vocabulary; call it between two steps.
 

@@ -93,6 +93,37 @@ def test_parts_that_stay_apart_become_tracks_and_say_of_whom(scenes) -> None:
     assert {s.track for f in out for s in f.segments} == {1, 2}
 
 
+def test_a_half_of_what_was_missing_a_frame_ago_is_a_part(scenes) -> None:
+    """Where it was says nothing then: its looks, and that both halves together are no more than it was, say it."""
+    parts = {8: (), 9: HALVES, 12: (), 13: HALVES, 14: HALVES}
+    frames = [painted(scenes, t, *parts.get(t, (WHOLE,))) for t in range(20)]
+    out, events = track(frames)
+    assert [[(s.track, s.area) for s in f.segments] for f in out] == [
+        [] if t in (8, 12) else [(1, 800)] for t in range(20)
+    ]
+    assert kinds(events, "born", "split", "merged") == [("born", 1, 0, None)]
+
+
+def test_a_twin_that_comes_close_is_no_part(scenes) -> None:
+    """It looks the same and touches, but the two are more than the one was."""
+    frames = [painted(scenes, t, WHOLE, *(((1, 61, 20, 85, 40),) if t >= 6 else ())) for t in range(12)]
+    out, events = track(frames)
+    assert [sorted(s.track for s in f.segments) for f in out] == [[1]] * 6 + [[1, 2]] * 6
+    assert kinds(events, "split") == []
+
+
+def test_what_was_a_sliver_for_seconds_is_found_again_at_its_full_size(scenes) -> None:
+    """Half a minute away, then elsewhere: only looks and size are left to go by."""
+    whole, sliver = (1, 10, 10, 50, 40), (1, 46, 10, 50, 40)
+    stranger = (2, 80, 44, 95, 58)
+    blocks = [whole] * 12 + [sliver] * 40 + [None] * 40 + [(1, 30, 20, 70, 50)] * 5
+    frames = [painted(scenes, t, stranger, *((block,) if block else ())) for t, block in enumerate(blocks)]
+    out, events = track(frames)
+    (thing,) = [s for s in out[11].segments if s.area == 1200]
+    assert [s.track for s in out[-1].segments if s.area == 1200] == [thing.track]
+    assert [e.track for e in events if e.kind == "re-identified"] == [thing.track]
+
+
 def test_a_stranger_inside_is_no_part(scenes) -> None:
     stranger = (2, 30, 24, 50, 36)
     frames = [painted(scenes, t, WHOLE, *((stranger,) if t >= 6 else ())) for t in range(10)]

@@ -218,7 +218,7 @@ def test_a_false_segment_of_one_frame_ends_tentative(scenes) -> None:
     ghost = scenes.Actor(((0, 20, 20),), look=5, hidden=((0, 4), (6, 99)))
     steps, found = run(scenes.World((scenes.Actor(((0, 90, 40),), look=1), ghost)).frames(12))
     (track,) = of_actor(found, 1)
-    assert [(e.kind, e.index) for s in steps for e in s.events if e.track == track] == [("born", 5), ("ended", 8)]
+    assert [(e.kind, e.index) for s in steps for e in s.events if e.track == track] == [("born", 5), ("ended", 11)]
     assert "never confirmed" in events_of(steps, "ended")[0].reason
 
 
