@@ -105,7 +105,7 @@ def load_model(name: str, vocabulary: Vocabulary, *, device: str, threads: int) 
         threads: of the network.
 
     Raises:
-        InputError: unknown, not installed or damaged weights.
+        InputError: unknown, not installed or damaged weights; a GPU that is too small for them.
     """
     if find_model(name) == COLOURS:
         from pipelines.colour_segmenter import ColourSegmenter
@@ -113,7 +113,35 @@ def load_model(name: str, vocabulary: Vocabulary, *, device: str, threads: int) 
         return ColourSegmenter(vocabulary)
     from odise_frame.segmenter import load_segmenter
 
+    if device.startswith("cuda"):
+        _require_memory(name, device)
     return load_segmenter(name, vocabulary, device=device, threads=threads)
+
+
+def with_vocabulary(segmenter: Segmenter, vocabulary: Vocabulary) -> Segmenter:
+    """The same model with other categories; weights are shared.
+
+    Raises:
+        InputError: the segmenter has its categories from elsewhere.
+    """
+    again = getattr(segmenter, "with_vocabulary", None)
+    if again is None:
+        raise InputError(
+            f"The segmenter {segmenter.describe().get('segmenter', '')!r} cannot change its vocabulary in the middle. "
+            "Run it once for each vocabulary."
+        )
+    changed: Segmenter = again(vocabulary)
+    return changed
+
+
+def _require_memory(name: str, device: str) -> None:
+    import torch
+
+    from odise_frame.checkpoints import read_info
+    from odise_frame.device_memory import require_room_on
+    from odise_frame.segmenter import WINDOW_BATCH, find_model
+
+    require_room_on(read_info(find_model(name)).size, device, dtype=torch.float32, window_batch=WINDOW_BATCH)
 
 
 def weights_folder(name: str) -> Path | None:
