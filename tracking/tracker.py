@@ -644,7 +644,8 @@ def _touching(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArra
     """Which boxes of `[N, 4]` and `[M, 4]` overlap or have at most two pixels between them, bool `[N, M]`."""
     begin = np.maximum(first[:, None, :2], second[None, :, :2])
     end = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    result: NDArray[np.bool_] = (begin - end <= 2.0).all(axis=2)
+    gap = begin - end
+    result: NDArray[np.bool_] = (gap[..., 0] <= 2.0) & (gap[..., 1] <= 2.0)
     return result
 
 
