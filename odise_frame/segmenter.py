@@ -1,8 +1,8 @@
-"""`OdiseSegmenter`: frames to panoptic segments, one frame at a time."""
+"""`OdiseSegmenter`: frames to panoptic segments, each on its own or with what is kept of the frames before."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,9 +17,16 @@ from odise_frame.backbone import pad_frames
 from odise_frame.checkpoints import SHIPPED, ModelInfo, load_model, shipped_folder
 from odise_frame.inference import Geometry, PanopticResult, panoptic_inference
 from odise_frame.installed_models import installed_folder
+from odise_frame.mask_generator import MaskPredictions
 from odise_frame.model import MaskEvidence, Odise
 from odise_frame.sizes import OdiseSize
 from odise_frame.sizes import names as size_names
+from odise_frame.temporal_cache.cost import Ledger, Work
+from odise_frame.temporal_cache.evidence import is_new, move_labels, recall, remember
+from odise_frame.temporal_cache.loop import OpenFrame, TemporalCache
+from odise_frame.temporal_cache.planner import EVIDENCE_LEAST
+from odise_frame.temporal_cache.settings import CacheSettings
+from odise_frame.temporal_cache.state import EVIDENCE, RESULT, CacheState
 from odise_frame.timing import StageTimes
 from odise_frame.vocabulary_text import VocabularyReader, VocabularyText
 from videoseg.errors import InputError
@@ -79,16 +86,28 @@ class OdiseSegmenter:
         info: what its folder says of it.
         vocabulary: of the results.
         window_batch: windows per pass of the frozen networks.
+        cache: what is kept from frame to frame; by default nothing.
     """
 
     def __init__(
-        self, model: Odise, info: ModelInfo, vocabulary: Vocabulary, *, window_batch: int = WINDOW_BATCH
+        self,
+        model: Odise,
+        info: ModelInfo,
+        vocabulary: Vocabulary,
+        *,
+        window_batch: int = WINDOW_BATCH,
+        cache: CacheSettings | None = None,
     ) -> None:
         self.model = model
         model.backbone.captioner_sees = not model.backbone.captioner.is_closed
         self.info = info
         self.window_batch = window_batch
         self.times = StageTimes()
+        self.ledger = Ledger()
+        """What was run so far."""
+        self.cache: TemporalCache | None = None
+        if cache is not None and cache.mode != "off":
+            self.cache = TemporalCache(model, cache, window_batch=window_batch, meter=self.times)
         self._vocabulary = vocabulary
         self._things = frozenset(i for i, category in enumerate(vocabulary) if category.is_thing)
         self._reader = VocabularyReader(model.frozen, model.size.supervision, info.training_names)
@@ -115,18 +134,35 @@ class OdiseSegmenter:
             "object_threshold": str(size.object_threshold),
             "window_batch": str(self.window_batch),
             "dtype": "float32",
+            **({} if self.cache is None else self.cache.settings.describe()),
         }
 
-    def new_state(self, stream: str) -> FrameByFrameState:
-        return FrameByFrameState(stream)
+    def new_state(self, stream: str) -> FrameByFrameState | CacheState:
+        return FrameByFrameState(stream) if self.cache is None else CacheState(stream)
 
     def segment(
         self, frames: Sequence[Frame], motions: Sequence[Motion | None], states: Sequence[StreamState]
     ) -> list[PanopticFrame]:
-        """One result per frame, each from its frame alone."""
+        """One result per frame: each from its frame alone or, with a cache, from its stream alone."""
         if not len(frames) == len(motions) == len(states):
             raise ValueError(f"{len(frames)} frames, {len(motions)} motions and {len(states)} states given")
-        return [self._segment(frame) for frame in frames]
+        if self.cache is None:
+            return [self._segment(frame) for frame in frames]
+        results: list[PanopticFrame] = []
+        start = 0
+        while start < len(frames):
+            # Frames of different streams go together; a stream's next frame needs the state after the one before.
+            stop = start + 1
+            while stop < len(frames) and all(states[stop] is not state for state in states[start:stop]):
+                stop += 1
+            results += self._segment_with_cache(self.cache, frames[start:stop], motions[start:stop], states[start:stop])
+            start = stop
+        return results
+
+    def with_vocabulary(self, vocabulary: Vocabulary) -> "OdiseSegmenter":
+        """The same network with other categories: weights are shared, memory of streams is not."""
+        cache = None if self.cache is None else self.cache.settings
+        return OdiseSegmenter(self.model, self.info, vocabulary, window_batch=self.window_batch, cache=cache)
 
     @torch.inference_mode()
     def classify(self, open_vocabulary: NDArray[np.float32], vocabulary: Vocabulary) -> NDArray[np.float32]:
@@ -160,11 +196,17 @@ class OdiseSegmenter:
         masks = self.model.predict_masks(padded, window_batch=self.window_batch, meter=meter)
         with meter.stage("mask classification"):
             clip_embed = self.model.look_at_masks(image, masks.mask_logits, (padded.shape[-2], padded.shape[-1]))
-        with meter.stage("heads"):
+        self._count_uncached(padded, image)
+        return self._name(frame, image, masks, clip_embed[0])
+
+    def _name(self, frame: Frame, image: Tensor, masks: MaskPredictions, clip_embed: Tensor) -> PanopticFrame:
+        """From masks and what CLIP sees in them, `[Q, E]`, to the result."""
+        size = self.model.size
+        with self.times.stage("heads"):
             class_logits = None if masks.class_logits is None else masks.class_logits[0]
-            evidence = MaskEvidence(masks.mask_embed[0], clip_embed[0], class_logits)
+            evidence = MaskEvidence(masks.mask_embed[0], clip_embed, class_logits)
             scores = self.model.score(evidence, self._text)
-        with meter.stage("post-processing"):
+        with self.times.stage("post-processing"):
             result = panoptic_inference(
                 scores,
                 masks.mask_logits[0],
@@ -174,6 +216,91 @@ class OdiseSegmenter:
                 object_threshold=size.object_threshold,
             )
             return self._panoptic_frame(frame, result, evidence, scores)
+
+    def _count_uncached(self, padded: Tensor, image: Tensor) -> None:
+        windows = len(self.model.backbone.plan(padded.shape[-2], padded.shape[-1]))
+        work = self.ledger.of((image.shape[-2], image.shape[-1]))
+        filled = -(-windows // self.window_batch) * self.window_batch
+        work += Work(
+            frames=1,
+            windows=filled,
+            captions=filled if self.model.backbone.captioner_sees else 0,
+            heads=1,
+            looks=1,
+            refreshed=windows,
+            seen=windows,
+        )
+
+    # --- with a cache ---
+
+    @torch.inference_mode()
+    def _segment_with_cache(
+        self,
+        cache: TemporalCache,
+        frames: Sequence[Frame],
+        motions: Sequence[Motion | None],
+        states: Sequence[StreamState],
+    ) -> list[PanopticFrame]:
+        opened = []
+        for frame, motion, state in zip(frames, motions, states, strict=True):
+            if not isinstance(state, CacheState):
+                raise TypeError(f"the state of {frame.stream} is a {type(state).__name__}, not one of this segmenter")
+            state.move_to(self.device)
+            pixels = resize_pixels(frame.rgb, self.model.size)
+            opened.append(cache.open(frame, pixels, to_image(pixels).to(self.device), motion, state))
+        for image_size in dict.fromkeys((each.image.shape[-2], each.image.shape[-1]) for each in opened):
+            # Windows of different sizes never share a batch.
+            same = [each for each in opened if (each.image.shape[-2], each.image.shape[-1]) == image_size]
+            work = self.ledger.of(image_size)
+            work += cache.refresh(same)
+        return [self._finish(cache, each) for each in opened]
+
+    def _finish(self, cache: TemporalCache, opened: OpenFrame) -> PanopticFrame:
+        frame, image, state = opened.frame, opened.image, opened.state
+        work = self.ledger.of((image.shape[-2], image.shape[-1]))
+        work += Work(frames=1)
+        if not opened.plan.heads and state.result is not None:
+            with self.times.stage("post-processing"):
+                return _moved_result(opened, state.result)
+        with cache.pace.rest_of_frame(cache.settings.budget_ms is not None):
+            with self.times.stage("heads"):
+                masks: MaskPredictions = self.model.mask_generator(cache.maps(opened))
+            clip_embed = self._evidence(cache, opened, masks)
+            result = self._name(frame, image, masks, clip_embed)
+        work += Work(heads=1)
+        state.result, state.result_digests, state.heads_age = result, opened.digests, 0
+        if state.canvas is not None and state.canvas.flows is not None:
+            state.canvas.flows[RESULT] = 0
+        return result
+
+    def _evidence(self, cache: TemporalCache, opened: OpenFrame, masks: MaskPredictions) -> Tensor:
+        """What CLIP sees in the masks, `[Q, E]`: from memory as long as they are the same masks."""
+        state, logits = opened.state, masks.mask_logits[0]
+        flows = None if state.canvas is None else state.canvas.flows
+        strength = None
+        with self.times.stage("mask classification"):
+            if not cache.settings.is_exact:
+                strength = self._mask_strength(masks)
+                if not opened.plan.evidence and state.masks is not None:
+                    recalled = recall(state.masks, logits, None if flows is None else flows[EVIDENCE], opened.step)
+                    if state.evidence_age < EVIDENCE_LEAST or not is_new(recalled, logits, strength):
+                        return recalled.embedding.to(logits.dtype)
+            padded = (opened.padded.shape[-2], opened.padded.shape[-1])
+            seen = self.model.look_at_masks(opened.image, masks.mask_logits, padded)[0]
+            work = self.ledger.of((opened.image.shape[-2], opened.image.shape[-1]))
+            work += Work(looks=1)
+            state.evidence_age = 0
+            if flows is not None:
+                flows[EVIDENCE] = 0
+            if strength is not None:
+                state.masks = remember(logits, strength, seen)
+            return seen
+
+    def _mask_strength(self, masks: MaskPredictions) -> Tensor:
+        """How sure the mask generator is that a mask shows something of the vocabulary: `[Q]`."""
+        if masks.class_logits is not None:
+            return masks.class_logits[0].softmax(dim=-1)[:, 0]
+        return 1.0 - self.model.category_logits(masks.mask_embed[0], self._text).softmax(dim=-1)[:, -1]
 
     def _panoptic_frame(
         self, frame: Frame, result: PanopticResult, evidence: MaskEvidence, scores: Tensor
@@ -217,16 +344,48 @@ def frame_size(height: int, width: int, size: OdiseSize) -> tuple[int, int]:
 
 def resize_frame(rgb: NDArray[np.uint8], size: OdiseSize) -> Tensor:
     """A frame uint8 `[H, W, 3]` as float32 `[1, 3, h, w]` in [0, 1]: bilinear, antialiased, rounded to 8 bits."""
+    return to_image(resize_pixels(rgb, size))
+
+
+def resize_pixels(rgb: NDArray[np.uint8], size: OdiseSize) -> NDArray[np.uint8]:
+    """A frame uint8 `[H, W, 3]` at the model's size: `[h, w, 3]`."""
     height, width = frame_size(rgb.shape[0], rgb.shape[1], size)
-    if (height, width) != rgb.shape[:2]:
-        resized = Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR)
-        rgb = np.asarray(resized)
-    image = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+    if (height, width) == rgb.shape[:2]:
+        return rgb
+    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def to_image(pixels: NDArray[np.uint8]) -> Tensor:
+    """uint8 `[h, w, 3]` as float32 `[1, 3, h, w]` in [0, 1]."""
+    image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
     return image[None].to(torch.float32) / 255.0
 
 
+def _moved_result(opened: OpenFrame, result: PanopticFrame) -> PanopticFrame:
+    """The last result, every pixel of it moved to where it is in this frame."""
+    canvas, id_map = opened.state.canvas, result.id_map
+    if opened.step is None or canvas is None or canvas.flows is None:
+        return PanopticFrame.of(opened.frame, id_map, result.segments)
+    if opened.state.result_digests == opened.digests:
+        return PanopticFrame.of(opened.frame, id_map, result.segments)
+    scale = canvas.picture.scale
+    moved = move_labels(id_map, canvas.flows[RESULT], opened.step, scale)
+    measured = measure_segments(moved)
+    segments = [
+        replace(segment, area=measured[segment.id][0], box=measured[segment.id][1])
+        for segment in result.segments
+        if segment.id in measured
+    ]
+    return PanopticFrame.of(opened.frame, moved, segments)
+
+
 def load_segmenter(
-    model: str | Path, vocabulary: Vocabulary, *, device: str = "cpu", threads: int | None = None
+    model: str | Path,
+    vocabulary: Vocabulary,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    cache: CacheSettings | None = None,
 ) -> OdiseSegmenter:
     """The segmenter of a known model or of a model folder.
 
@@ -235,6 +394,7 @@ def load_segmenter(
         vocabulary: what to look for.
         device: `cpu`, `cuda`, `cuda:1`, ...
         threads: of torch, for the whole process; None leaves them as they are.
+        cache: see `OdiseSegmenter`.
 
     Raises:
         InputError: unknown model, weights that are missing or damaged, a device that is not there.
@@ -246,7 +406,7 @@ def load_segmenter(
     network, info = load_model(folder, device=place)
     # Its convolutions take 17 % less time so on a CPU, those of the other parts no less.
     network.frozen.autoencoder.to(memory_format=torch.channels_last)
-    return OdiseSegmenter(network, info, vocabulary)
+    return OdiseSegmenter(network, info, vocabulary, cache=cache)
 
 
 def find_model(model: str | Path) -> Path:

@@ -49,8 +49,8 @@ def _clip_widths() -> dict[str, int]:
     }
 
 
-def micro_model() -> Odise:
-    model = Odise(micro_size(), MENDED)
+def micro_model(size: OdiseSize | None = None) -> Odise:
+    model = Odise(size or micro_size(), MENDED)
     fill(model, lambda name: f"micro.{name}")
     model.frozen.encode_empty_prompt()
     return model
