@@ -112,6 +112,10 @@ class ColourSegmenter:
     ) -> list[PanopticFrame]:
         return [self._segment_one(frame) for frame in frames]
 
+    def with_vocabulary(self, vocabulary: Vocabulary) -> "ColourSegmenter":
+        """The same with other categories."""
+        return ColourSegmenter(vocabulary, self._settings)
+
     def classify(self, open_vocabulary: NDArray[np.float32], vocabulary: Vocabulary) -> NDArray[np.float32]:
         """Probabilities float32 `[N, len(vocabulary)]` of mean colours float32 `[N, 3]` in 0..1."""
         prototypes = self._prototypes if vocabulary is self._vocabulary else _prototypes(vocabulary)

@@ -1,7 +1,8 @@
-"""From tracks of chunks to tracks of a run: `tracking.stitch` over every seam, in order."""
+"""From tracks of chunks to tracks of a run: `tracking.stitch` over every seam, in order, then `tracking.refine`."""
 
-from tracking import stitch
+from tracking import fragments_of, refine, stitch
 from videoseg.store.reader import Chunk, Run, relabel_tracks
+from videoseg.tracks import TrackEvent
 
 
 def stitch_run(run: Run) -> dict[int, dict[int, int]]:
@@ -39,6 +40,28 @@ def stitch_run(run: Run) -> dict[int, dict[int, int]]:
             stuff.setdefault(category, joined[local])
         previous = chunk
     return table
+
+
+def refine_run(run: Run) -> tuple[dict[int, dict[int, int]], list[TrackEvent]]:
+    """The table of a stitched run with fragments of one object joined, over the whole video.
+
+    Joined tracks have the id of the earliest; the ids of the others are not used any more.
+
+    Returns:
+        The table as of `stitch_run`, and a `re-identified` event where each later fragment begins.
+    """
+    fragments = fragments_of(run.frames())
+    names = refine(fragments)
+    table = {
+        chunk: {local: names.get(track, track) for local, track in tracks.items()}
+        for chunk, tracks in run.stitching.items()
+    }
+    events = [
+        TrackEvent("re-identified", names[f.track], f.first_index, "joined afterwards, with the whole video in view")
+        for f in fragments
+        if f.track in names
+    ]
+    return table, events
 
 
 def _stuff_tracks(chunk: Chunk) -> dict[int, int]:

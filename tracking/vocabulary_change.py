@@ -1,5 +1,6 @@
 """A vocabulary that changes in the middle of a stream: live tracks are classified again and keep their ids."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +22,12 @@ class Classifier(Protocol):
 
 
 def change_vocabulary(
-    tracker: PanopticTracker, state: TrackerState, segmenter: Classifier, vocabulary: Vocabulary
+    tracker: PanopticTracker,
+    state: TrackerState,
+    segmenter: Classifier,
+    vocabulary: Vocabulary,
+    *,
+    looked_for: Collection[int] | None = None,
 ) -> tuple[PanopticTracker, tuple[TrackEvent, ...]]:
     """Prepares a stream for frames in another vocabulary; call it between two steps.
 
@@ -34,6 +40,7 @@ def change_vocabulary(
         state: changed in place.
         segmenter: whose segments were tracked, and who has to be able to classify them again.
         vocabulary: the new one.
+        looked_for: the categories of it that count from now on; None is all.
 
     Returns:
         The tracker for the frames from now on, and a `class changed` event for every thing whose name changed.
@@ -47,8 +54,9 @@ def change_vocabulary(
         raise InputError("A tracker without a vocabulary cannot change it. Make the tracker with the first vocabulary.")
     rows = table.rows()
     kinds = np.array([category.is_thing for category in vocabulary], dtype=bool)
+    open_to = np.isin(np.arange(len(vocabulary)), list(range(len(vocabulary)) if looked_for is None else looked_for))
     for is_thing, name in ((True, "things"), (False, "stuff")):
-        if (table.is_thing[rows] == is_thing).any() and not (kinds == is_thing).any():
+        if (table.is_thing[rows] == is_thing).any() and not (open_to & (kinds == is_thing)).any():
             raise InputError(f"The new vocabulary has no {name}, but {name} are being followed. Add a category.")
     silent = rows[~table.has_words[rows]]
     if len(silent):
@@ -58,7 +66,7 @@ def change_vocabulary(
         )
     replaced = PanopticTracker(tracker.settings, vocabulary=vocabulary, solver=tracker.solver)
     if not len(rows):
-        state.stuff_tracks = _same_stuff(state.stuff_tracks, old, vocabulary)
+        state.stuff_tracks = _same_stuff(state.stuff_tracks, old, vocabulary, open_to)
         return replaced, ()
     probabilities = np.asarray(segmenter.classify(table.words[rows], vocabulary), dtype=np.float64)
     if probabilities.shape != (len(rows), len(vocabulary)):
@@ -66,7 +74,8 @@ def change_vocabulary(
             f"The segmenter classified {len(rows)} tracks among {len(vocabulary)} categories and gave an array of "
             f"shape {probabilities.shape}. This is a defect of the segmenter."
         )
-    probabilities = np.where(kinds[None, :] == table.is_thing[rows][:, None], np.maximum(probabilities, 0.0), 0.0)
+    possible = open_to[None, :] & (kinds[None, :] == table.is_thing[rows][:, None])
+    probabilities = np.where(possible, np.maximum(probabilities, 0.0), 0.0)
     probabilities /= np.maximum(probabilities.sum(axis=1, keepdims=True), 1e-12)
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, : table.categories]
     weight = np.maximum(table.evidence[rows].sum(axis=1), 1e-3)[:, None]
@@ -77,7 +86,7 @@ def change_vocabulary(
         probabilities, order, axis=1
     )
     table.category[rows] = order[:, 0]
-    state.stuff_tracks = _moved_stuff(state, before, old, vocabulary)
+    state.stuff_tracks = _moved_stuff(state, before, old, vocabulary, open_to)
     events = [
         TrackEvent(
             "class changed",
@@ -91,18 +100,20 @@ def change_vocabulary(
     return replaced, tuple(events)
 
 
-def _same_stuff(tracks: dict[int, int], old: Vocabulary, new: Vocabulary) -> dict[int, int]:
+def _same_stuff(tracks: dict[int, int], old: Vocabulary, new: Vocabulary, open_to: NDArray[np.bool_]) -> dict[int, int]:
     """Tracks of the stuff categories that both vocabularies have."""
-    place = {category.name.casefold(): i for i, category in enumerate(new) if not category.is_thing}
+    place = {category.name.casefold(): i for i, category in enumerate(new) if open_to[i] and not category.is_thing}
     found = {place.get(old[category].name.casefold()): track for category, track in tracks.items()}
     return {category: track for category, track in found.items() if category is not None}
 
 
-def _moved_stuff(state: TrackerState, before: NDArray[np.int32], old: Vocabulary, new: Vocabulary) -> dict[int, int]:
+def _moved_stuff(
+    state: TrackerState, before: NDArray[np.int32], old: Vocabulary, new: Vocabulary, open_to: NDArray[np.bool_]
+) -> dict[int, int]:
     """Category -> track: by name first, then by what the largest region of each old category has become."""
     table = state.tracks
     rows = table.rows()
-    kept = _same_stuff(state.stuff_tracks, old, new)
+    kept = _same_stuff(state.stuff_tracks, old, new, open_to)
     used = set(kept.values())
     regions = sorted(
         (-float(table.area[slot]), int(table.key[slot]), slot, int(was))
