@@ -1,7 +1,9 @@
 """Official models onto this machine: found or downloaded, converted, verified."""
 
+import fcntl
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from odise_frame.installed_models import cache_folder, installed_folder, models_folder
 from pipelines.downloads import download
 from pipelines.model_catalogue import OfficialFile, OfficialModel, licence_text, official_models
-from videoseg.errors import InputError
+from videoseg.errors import InputError, VideosegError
 from videoseg.label_sets import rows
 
 if TYPE_CHECKING:
@@ -63,8 +65,14 @@ def fetch(
     if folder is not None:
         on_note(f"{name} is installed already, in {folder}.")
         return folder
-    if from_folder is not None:
-        return _import(model, _found_in([from_folder]), verified=True, on_progress=on_progress, on_note=on_note)
+    with _alone():
+        if from_folder is not None:
+            found = _found_in([from_folder])
+            return _import(model, found, verified=True, on_progress=on_progress, on_note=on_note)
+        return _fetch(model, keep, on_progress)
+
+
+def _fetch(model: OfficialModel, keep: bool, on_progress: OnProgress) -> Path:
     from odise_frame.checkpoint_files.conversion import Source
 
     sources: dict[Role, Source] = {}
@@ -97,6 +105,21 @@ def fetch(
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}.licence.txt").unlink(missing_ok=True)
     return target
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two downloads of one file would tread on each other."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "fetch.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise VideosegError(
+                f"Another process is fetching models into {folder}. Wait until it is done, then run the command again."
+            ) from None
+        yield
 
 
 def _installed_digest(file: OfficialFile) -> str | None:
@@ -197,7 +220,8 @@ def import_files(
             "one, with Stable Diffusion v1.3 and CLIP ViT-L/14-336 where no installed model has them already."
         )
     (model,) = models
-    return model.name, _import(model, found, verified=verified, on_progress=on_progress, on_note=on_note)
+    with _alone():
+        return model.name, _import(model, found, verified=verified, on_progress=on_progress, on_note=on_note)
 
 
 def _supervision(model: OfficialModel) -> Literal["label", "caption"]:

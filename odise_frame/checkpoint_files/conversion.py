@@ -277,7 +277,7 @@ def _room(target: Path) -> Iterator[None]:
         raise VideosegError(
             f"The disk is full ({target.parent}): free some space, or set VIDEOSEG_CACHE to a folder on another disk, "
             "and run the command again; it goes on where it stopped."
-        ) from None
+        ) from error
 
 
 @contextmanager

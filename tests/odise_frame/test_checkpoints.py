@@ -10,7 +10,7 @@ import torch
 from micro_model import TRAINING_NAMES, VOCABULARY, micro_model, micro_size, save_micro_model
 from safetensors.torch import load_file, save_file
 
-from odise_frame.checkpoints import load_model, read_info
+from odise_frame.checkpoints import load_model, read_info, verify_model
 from odise_frame.segmenter import load_segmenter
 from videoseg.errors import InputError
 
@@ -128,6 +128,45 @@ def test_missing_and_misshapen_tensors_are_named(folder: Path, tmp_path: Path) -
         "stranger is unknown",
         "classifier.text_proj.bias has the shape [3] instead of [64]",
     )
+
+
+def _change(folder: Path, tmp_path: Path, value: float, dtype: torch.dtype = torch.float16) -> None:
+    tensors = load_file(folder / "unet.safetensors")
+    tensors["conv_in.bias"] = torch.full(tensors["conv_in.bias"].shape, value, dtype=dtype)
+    save_file(tensors, tmp_path / "changed.safetensors")
+    _replace(folder, "unet", (tmp_path / "changed.safetensors").read_bytes())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_no_numbers(folder: Path, tmp_path: Path, value: float) -> None:
+    _change(folder, tmp_path, value)
+    _refused(folder, "unet.safetensors", "conv_in.bias", "no numbers")
+    assert list(verify_model(folder)) == ["unet.safetensors"]
+
+
+def test_weights_that_a_type_cannot_hold(folder: Path, tmp_path: Path) -> None:
+    _change(folder, tmp_path, 1e6, torch.float32)
+    with pytest.raises(InputError, match=r"conv_in\.bias that float16 cannot hold\. Take --dtype bfloat16"):
+        load_model(folder, dtype=torch.float16)
+    model, _ = load_model(folder, dtype=torch.bfloat16)
+    assert model.frozen.unet.conv_in.bias.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_frozen_networks_come_in_the_type_that_is_asked_for(folder: Path, dtype: torch.dtype) -> None:
+    model, _ = load_model(folder, dtype=dtype)
+    for name, parameter in model.named_parameters():
+        assert parameter.dtype == (dtype if name.startswith("frozen.") else torch.float32), name
+    expected = micro_model().frozen.unet.conv_in.weight.half().to(dtype)
+    assert torch.equal(model.frozen.unet.conv_in.weight, expected)
+
+
+def test_verify_names_every_damaged_file(folder: Path) -> None:
+    assert verify_model(folder) == {}
+    for part in ("clip", "odise"):
+        path = folder / f"{part}.safetensors"
+        path.write_bytes(path.read_bytes()[:-4])
+    assert set(verify_model(folder)) == {"clip.safetensors", "odise.safetensors"}
 
 
 def test_a_file_that_is_no_safetensors(folder: Path) -> None:
