@@ -1,23 +1,39 @@
-"""The driver loop, written once for every executor: windows of frames through a chain of stages, in order.
+"""The driver loop, written once for every executor: windows of frames through chains of stages.
 
-Knows nothing of what the stages do. A window is handed to every stage at once; each call waits for the one before it
-where it runs, so pictures never pass through here. Order holds because a worker runs its calls in the order of
+Knows nothing of what the stages do. There is a lane for each worker: a chain of stages of its own, through which one
+chunk goes after the other. A window is handed to every stage at once; each call waits for the one before it where it
+runs, so pictures never pass through here. Order within a chunk holds because a worker runs its calls in the order of
 submission. What is bounded is the number of bytes of pictures under way.
+
+A chunk is a pure function of the source and the settings. When a worker dies, or a stage fails, its lane is built anew
+and the chunk begun anew; what fails three times is set aside, and the others go on.
 """
 
+import errno
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
+from time import monotonic
 
-from pipelines.executors import Executor, Future, Worker
+from pipelines.executors import Cancelled, Executor, Future, Needs, Worker, WorkerLost
 from pipelines.settings import Placement
-from pipelines.stages import Stage, Window
-from videoseg.errors import VideosegError
+from pipelines.stages import Stage, StageChain, Window
+from videoseg.errors import InputError, VideosegError
+from videoseg.protocols import Source
 from videoseg.store.manifest import ChunkPlan
 
 _SIGNAL_CHECK = 0.1
 """Seconds between looks at `stop` while a window is awaited: a person who presses Ctrl-C sees an answer at once."""
+
+ATTEMPTS = 3
+"""A worker may die once by chance and once because its neighbour took the memory; who fails thrice fails always."""
+
+STOP_SECONDS = 20.0
+"""Seconds for the frames under way to be finished after a stop; then they are given up, and with them their chunk."""
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +46,60 @@ class StageSpec:
     gpus: float = 0
     stop_before: bool = False
     """When the run is stopped, windows that wait before this stage are dropped: it is the one that takes long."""
+    actor: str = ""
+    """Stages of the same actor stay in one worker where a hand-over costs a copy; empty is a worker of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One piece of work: a chunk of a source."""
+
+    chunk: ChunkPlan
+    open_source: Callable[[], Source] | None = None
+    """None is the source that the stages were made with."""
+    output: str | None = None
+    """Run folder; None is the one that the stages were made with."""
+
+    @property
+    def key(self) -> tuple[str | None, int]:
+        return self.output, self.chunk.number
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A unit that was given up."""
+
+    unit: Unit
+    error: Exception
+    attempts: int
+
+    def __str__(self) -> str:
+        chunk = self.unit.chunk
+        frames = f"frames {chunk.start} to {'the end' if chunk.stop is None else chunk.stop - 1}"
+        tried = f", tried {self.attempts} times" if self.attempts > 1 else ""
+        what = str(self.error) or type(self.error).__name__
+        if not isinstance(self.error, VideosegError):
+            what = f"{type(self.error).__name__}: {what}"
+        return f"chunk {chunk.number} ({frames}{tried}): {what}"
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """A unit on its way through a lane."""
+
+    unit: Unit
+    number: int = 1
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Stages know by it whether what they remember belongs to this attempt."""
+    over: bool = False
+    """It came to its end or was given up: whatever else comes of it is passed over."""
 
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
     """A window under way."""
 
+    attempt: Attempt
     window: Window
     calls: tuple[Future[Window], ...]
     """One per stage; the last gives the window back."""
@@ -43,124 +107,431 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class WindowSize:
-    """How many frames travel together, and how many windows may be under way."""
+    """How many frames travel together, and how many windows may be under way in a lane."""
 
     frames: int
     in_flight: int
 
     @classmethod
-    def of(cls, frame_bytes: int, placement: Placement) -> "WindowSize":
-        """For pictures of so many bytes.
+    def of(cls, frame_bytes: int, placement: Placement, lanes: int = 1) -> "WindowSize":
+        """For pictures of so many bytes and so many lanes on one machine.
 
         At least one frame, and at least two windows where the bound allows: one being decoded, one with the network.
         """
-        frames = max(1, min(placement.window_frames, placement.window_bytes // max(1, frame_bytes)))
-        return cls(frames=frames, in_flight=max(2, placement.bytes_in_flight // max(1, frame_bytes * frames)))
+        bound = placement.bytes_in_flight // max(1, lanes)
+        frames = min(placement.window_frames, placement.window_bytes // max(1, frame_bytes))
+        if lanes > 1:
+            frames = min(frames, bound // (2 * max(1, frame_bytes)))
+        frames = max(1, frames)
+        return cls(frames=frames, in_flight=max(2, bound // max(1, frame_bytes * frames)))
+
+
+class Lane:
+    """The workers that a chunk passes, and what is under way through them."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.generation = 0
+        self.workers: list[Worker] = []
+        self.starting: list[Future[None]] = []
+        self.since = 0.0
+        self.in_flight: deque[InFlight] = deque()
+        self.attempts: deque[Attempt] = deque()
+        """Begun and not yet ended, in order; only the last is still being submitted."""
+        self.planned: Iterator[Window] | None = None
+        self.done: Window | None = None
+        """The last window that came back of the first attempt."""
+
+    @property
+    def idle(self) -> bool:
+        return not self.in_flight and not self.attempts
 
 
 class Driver:
-    """Sends the windows of chunks through stages and gives the finished ones out in order."""
+    """Sends the windows of chunks through lanes of stages and gives the finished ones out, in order within a chunk."""
 
-    def __init__(self, executor: Executor, stages: Sequence[StageSpec], size: WindowSize, stop: Event) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        stages: Sequence[StageSpec] | Callable[[int], Sequence[StageSpec]],
+        size: WindowSize,
+        stop: Event,
+        *,
+        lanes: int = 1,
+        attempts: int = ATTEMPTS,
+        start_seconds: float = 180.0,
+    ) -> None:
         """
         Args:
+            stages: of every lane, or of the lane with that number where they differ (by their device).
             stop: once set, no frame begins that has not begun; what has begun is finished and given out.
+            lanes: how many chunks are computed beside each other.
+            attempts: after so many failures a unit is set aside.
+            start_seconds: after which a lane whose workers did not come is given up.
+
+        Raises:
+            InputError: there is no room for so many workers.
         """
         self._executor = executor
-        self._stages = tuple(stages)
+        make = stages if callable(stages) else (lambda lane: stages)
+        self._specs = [_workers_of(make(lane), executor.copies_arguments) for lane in range(lanes)]
         self._size = size
         self._stop = stop
-        self._gate = next((i for i, stage in enumerate(stages) if stage.stop_before), 0)
+        self._attempts = attempts
+        self._start_seconds = start_seconds
+        first = self._specs[0]
+        self._gate = next((i for i, spec in enumerate(first) if spec.stop_before), 0)
+        self._homes = {stage.name: _home_of(stage.name, first) for stage in make(0)}
+        executor.require([_needs(spec, lane) for lane, specs in enumerate(self._specs) for spec in specs])
         self.stopped = False
         """Whether frames were left out because of `stop`."""
-        self._workers: list[Worker] = [
-            executor.spawn(stage.factory, name=stage.name, cpus=stage.cpus, gpus=stage.gpus) for stage in stages
-        ]
+        self.set_aside: list[SetAside] = []
+        """What was given up."""
+        self.notes: list[str] = []
+        """Sentences about what went wrong and was mended."""
+        self.restarts = 0
+        """Lanes that were built anew."""
+        self._again: deque[Attempt] = deque()
+        self._successes = 0
+        self._failed_starts = 0
+        self._lanes = [Lane(number) for number in range(lanes)]
+        for lane in self._lanes:
+            self._start(lane)
 
     def describe(self, stage: str) -> dict[str, str]:
         """What the part inside the stage says of itself."""
-        place = [spec.name for spec in self._stages].index(stage)
-        answer: Future[dict[str, str]] = self._executor.submit(self._workers[place], "describe")
+        worker = self._lanes[0].workers[self._homes[stage]]
+        answer: Future[dict[str, str]] = self._executor.submit(worker, "describe", stage)
+        # Until it is there: a large model may take its time, a worker that finds no room says nothing at all.
+        if not answer.wait(self._start_seconds):
+            raise VideosegError(f"The worker {worker.name} did not start within {self._start_seconds:g} s.")
         return answer.result()
 
-    def windows(self, chunks: Iterable[ChunkPlan]) -> Iterator[Window]:
-        """Yields every window after its last stage, in the order of chunks and frames.
+    def queue_depths(self) -> dict[str, int]:
+        """Windows under way, by lane."""
+        return {f"{lane.number}": len(lane.in_flight) for lane in self._lanes}
 
-        When stopped, or when the source fails in its middle, the chunk under way ends with a window that is `partial`.
+    def move(self, lane: int, stage: str) -> None:
+        """Gives a stage of a lane a new worker, which goes on where the old one was, in the middle of a chunk.
+
+        Between machines or processes the stage's stream moves as bytes; nothing of the result changes.
+        """
+        self._move(self._lanes[lane], self._homes[stage])
+
+    def windows(self, units: Iterable[Unit]) -> Iterator[Window]:
+        """Yields every window after its last stage: in the order of frames within a chunk, and where there is one
+        lane in the order of chunks. A chunk that is begun anew comes again from its window 0 on.
+
+        When stopped, or when the source fails in its middle, a chunk ends with a window that is `partial`.
 
         Raises:
-            VideosegError: the source failed; raised after everything before the failure was given out.
-            Exception: what another stage raised, at the place of its window.
+            VideosegError: nothing can go on: the disk is full, no worker starts, nothing has ever succeeded.
         """
-        in_flight: deque[InFlight] = deque()
-        ended: set[int] = set()
-        done: Window | None = None
-        failure: VideosegError | None = None
-        planned = self._planned(chunks, ended)
-        submitting = True
-        while submitting or in_flight:
-            if self._stop.is_set():
-                self.stopped = self.stopped or submitting
-                submitting = False
-                self._drop_waiting(in_flight)
-            submitting = submitting and failure is None
-            if submitting and len(in_flight) < self._size.in_flight:
-                window = next(planned, None)
-                if window is None:
-                    submitting = False
-                else:
-                    in_flight.append(self._submit(window))
-            room = submitting and len(in_flight) < self._size.in_flight
-            if not in_flight or not in_flight[0].calls[-1].wait(0 if room else _SIGNAL_CHECK):
-                continue
-            window = in_flight.popleft().calls[-1].result()
-            if window.last or window.ended:
-                ended.add(window.chunk.number)
-            if window.ended:
-                continue
-            done, failure = window, failure or window.failure
-            yield window
-        if (self.stopped or failure is not None) and done is not None and not done.last:
-            yield self._finish(done)
-        if failure is not None:
-            raise failure
+        pending = iter(units)
+        asked_to_stop: float | None = None
+        more = True
+        while True:
+            if self._stop.is_set() and asked_to_stop is None:
+                asked_to_stop = monotonic()
+                more = self._leave_out(pending)
+            self._look_after_starts()
+            room = False
+            if asked_to_stop is None:
+                more, room = self._fill(pending)
+            busy = [lane for lane in self._lanes if lane.in_flight]
+            if not busy:
+                if asked_to_stop is None and (more or self._again) and any(lane.workers for lane in self._lanes):
+                    self._await_start()
+                    continue
+                break
+            self._executor.wait_any([lane.in_flight[0].calls[-1] for lane in busy], 0 if room else _SIGNAL_CHECK)
+            for lane in busy:
+                if lane.in_flight and lane.in_flight[0].calls[-1].wait(0):
+                    yield from self._take(lane)
+            if asked_to_stop is not None and monotonic() - asked_to_stop > STOP_SECONDS:
+                self.notes.append(f"What was under way took longer than {STOP_SECONDS:g} s to finish and was given up.")
+                break
+        if self.stopped:
+            yield from self._finish_all()
 
-    def _planned(self, chunks: Iterable[ChunkPlan], ended: set[int]) -> Iterator[Window]:
-        """Every window of every chunk; a chunk of unknown length goes on until one of its windows came back last."""
-        size = self._size.frames
-        for chunk in chunks:
-            if chunk.stop is None:
-                number = 0
-                while chunk.number not in ended:
-                    yield Window(chunk, number, size, size)
-                    number += 1
-                continue
-            frames = chunk.stop - chunk.start + chunk.overlap
-            count = max(1, -(-frames // size))
-            for number in range(count):
-                yield Window(chunk, number, size, min(size, frames - number * size), last=number == count - 1)
+    def _fill(self, pending: Iterator[Unit]) -> tuple[bool, bool]:
+        """Submits a window to each lane that has room.
 
-    def _submit(self, window: Window) -> InFlight:
+        Returns:
+            Whether there are units left, and whether there is room for more windows.
+        """
+        more, room = True, False
+        for lane in self._lanes:
+            if not lane.workers or lane.starting or len(lane.in_flight) >= self._size.in_flight:
+                continue
+            window = self._next(lane, pending)
+            if window is None:
+                more = False
+                continue
+            self._submit(lane, window)
+            room = room or len(lane.in_flight) < self._size.in_flight
+        return more, room
+
+    def _next(self, lane: Lane, pending: Iterator[Unit]) -> Window | None:
+        """The next window of the lane's chunk, or the first of the next chunk."""
+        while True:
+            if lane.planned is not None:
+                window = next(lane.planned, None)
+                if window is not None:
+                    return window
+                lane.planned = None
+            attempt = self._again.popleft() if self._again else None
+            if attempt is None:
+                unit = next(pending, None)
+                if unit is None:
+                    return None
+                attempt = Attempt(unit)
+            lane.attempts.append(attempt)
+            lane.planned = self._planned(attempt)
+
+    def _planned(self, attempt: Attempt) -> Iterator[Window]:
+        """Every window of the chunk; one of unknown length goes on until one of its windows came back last."""
+        size, unit = self._size.frames, attempt.unit
+        chunk = unit.chunk
+        frames = None if chunk.stop is None else chunk.stop - chunk.start + chunk.overlap
+        count = None if frames is None else max(1, -(-frames // size))
+        number = 0
+        while not attempt.over and (count is None or number < count):
+            yield Window(
+                chunk,
+                number,
+                size,
+                size if frames is None else min(size, frames - number * size),
+                token=attempt.token,
+                open_source=unit.open_source,
+                output=unit.output,
+                last=count is not None and number == count - 1,
+            )
+            number += 1
+
+    def _submit(self, lane: Lane, window: Window) -> None:
         calls: list[Future[Window]] = []
         value: object = window
-        for worker in self._workers:
+        for worker in lane.workers:
             call = self._executor.submit(worker, "advance", value)
             calls.append(call)
             value = call
-        return InFlight(window, tuple(calls))
+        lane.in_flight.append(InFlight(lane.attempts[-1], window, tuple(calls)))
 
-    def _drop_waiting(self, in_flight: deque[InFlight]) -> None:
-        """Cancels, from the newest on, the windows that the slow stage has not begun."""
-        while in_flight and in_flight[-1].calls[self._gate].cancel():
-            for call in in_flight.pop().calls[: self._gate]:
-                call.cancel()
+    def _take(self, lane: Lane) -> Iterator[Window]:
+        """The first window of a lane is over, in whatever way."""
+        flight = lane.in_flight.popleft()
+        try:
+            window = flight.calls[-1].result()
+        except Cancelled:
+            return
+        except Exception as error:
+            self._fail(lane, flight, error)
+            return
+        if flight.attempt.over:
+            return  # behind the end of its chunk
+        if window.ended:
+            self._settle(lane, flight.attempt)
+            return
+        lane.done = window
+        if window.last:
+            self._settle(lane, flight.attempt)
+            self._successes += 1
+            self._failed_starts = 0
+            if window.failure is not None:
+                self.set_aside.append(SetAside(flight.attempt.unit, window.failure, flight.attempt.number))
+            if window.partial and window.failure is None:
+                self.stopped = True
+        yield window
+
+    def _settle(self, lane: Lane, attempt: Attempt) -> None:
+        attempt.over = True
+        lane.attempts.remove(attempt)
+        lane.done = None
+
+    def _fail(self, lane: Lane, flight: InFlight, error: Exception) -> None:
+        """A window failed: its unit is tried again or set aside, the lane's other units begin anew."""
+        attempt = flight.attempt
+        if _is_disk_full(error):
+            raise error
+        if isinstance(error, InputError) or attempt.number >= self._attempts:
+            self.set_aside.append(SetAside(attempt.unit, error, attempt.number))
+            if self._successes == 0 and len(self.set_aside) >= self._attempts:
+                raise error  # nothing has ever come out: this is not about one chunk
+        elif self._stop.is_set():
             self.stopped = True
+        else:
+            self._again.append(Attempt(attempt.unit, attempt.number + 1))
+            self.notes.append(f"Chunk {attempt.unit.chunk.number} was begun anew: {error}")
+        for other in lane.attempts:
+            if other is not attempt:
+                self._again.append(Attempt(other.unit, other.number))
+        self._restart(lane)
 
-    def _finish(self, window: Window) -> Window:
-        """Ends a chunk that was stopped in its middle: the stages behind the slow one finish what they hold."""
-        value: object = Window(window.chunk, window.number + 1, 0, 0, last=True, partial=True)
-        for worker in self._workers[self._gate + 1 :]:
-            value = self._executor.submit(worker, "advance", value)
-        window = value.result()  # type: ignore[attr-defined]
-        assert isinstance(window, Window)
-        return window
+    def _restart(self, lane: Lane) -> None:
+        """New workers for a lane: whatever the old ones remember is worth nothing now."""
+        self._abandon(lane)
+        self.restarts += 1
+        if not self._stop.is_set():
+            self._start(lane)
+
+    def _abandon(self, lane: Lane) -> None:
+        for worker in lane.workers:
+            self._executor.end(worker)
+        for attempt in lane.attempts:
+            attempt.over = True
+        lane.workers, lane.starting, lane.planned, lane.done = [], [], None, None
+        lane.in_flight.clear()
+        lane.attempts.clear()
+
+    def _start(self, lane: Lane) -> None:
+        lane.generation += 1
+        lane.workers = [
+            self._executor.spawn(
+                spec.factory, name=_name(spec.name, lane, len(self._lanes)), needs=_needs(spec, lane.number)
+            )
+            for spec in self._specs[lane.number]
+        ]
+        lane.starting = [self._executor.started(worker) for worker in lane.workers]
+        lane.since = monotonic()
+
+    def _look_after_starts(self) -> None:
+        """Lanes whose workers are there may begin; one whose workers do not come is given up if others go on.
+
+        Raises:
+            VideosegError: no worker can be started.
+        """
+        for lane in self._lanes:
+            try:
+                while lane.starting and lane.starting[0].wait(0):
+                    lane.starting.pop(0).result()
+            except InputError:
+                raise
+            except Exception as error:
+                self._failed_starts += 1
+                if self._failed_starts >= self._attempts * len(self._lanes):
+                    raise VideosegError(f"No worker can be started: {error}") from error
+                self._restart(lane)
+            if lane.starting and monotonic() - lane.since > self._start_seconds:
+                self._abandon(lane)
+                self.notes.append(
+                    f"Worker {lane.number} found no place within {self._start_seconds:g} s; the run went on without it."
+                )
+                if not any(other.workers for other in self._lanes):
+                    raise VideosegError(
+                        f"No worker found a place within {self._start_seconds:g} s: the machines that are left are "
+                        "full or gone. What was done is kept; go on with --resume."
+                    )
+
+    def _await_start(self) -> None:
+        starting = [lane.starting[0] for lane in self._lanes if lane.starting]
+        if starting:
+            self._executor.wait_any(starting, _SIGNAL_CHECK)
+
+    def _move(self, lane: Lane, place: int) -> None:
+        spec, old = self._specs[lane.number][place], lane.workers[place]
+        lane.generation += 1
+        new = self._executor.spawn(
+            spec.factory,
+            name=_name(spec.name, lane, len(self._lanes)),
+            needs=Needs(cpus=spec.cpus, gpus=spec.gpus, place=f"worker-{lane.number}-{lane.generation}"),
+        )
+        # What the old worker was given before is done first, and what the new one is given from now on comes after.
+        self._executor.submit(new, "restore", self._executor.submit(old, "save"))
+        lane.workers[place] = new
+
+    def _leave_out(self, pending: Iterator[Unit]) -> bool:
+        """Stops: drops what the slow stage has not begun, and asks it to end after the frame under way."""
+        left = bool(self._again) or next(pending, None) is not None
+        for lane in self._lanes:
+            left = left or (lane.planned is not None and next(lane.planned, None) is not None)
+            lane.planned = None
+            # From the newest on, the windows that the slow stage has not begun.
+            while lane.in_flight and lane.in_flight[-1].calls[self._gate].cancel():
+                for call in lane.in_flight.pop().calls[: self._gate]:
+                    call.cancel()
+                left = True
+            if lane.in_flight:
+                self._executor.interrupt(lane.workers[self._gate])
+        self.stopped = self.stopped or left
+        return False
+
+    def _finish_all(self) -> Iterator[Window]:
+        """Ends the chunks that were stopped in their middle: the stages behind the slow one finish what they hold."""
+        for lane in self._lanes:
+            done = lane.done
+            if done is None or done.last or lane.in_flight:
+                continue
+            value: object = Window(
+                done.chunk,
+                done.number + 1,
+                0,
+                0,
+                token=done.token,
+                open_source=done.open_source,
+                output=done.output,
+                last=True,
+                partial=True,
+            )
+            for worker in lane.workers[self._gate + 1 :]:
+                value = self._executor.submit(worker, "advance", value)
+            try:
+                window = value.result()  # type: ignore[attr-defined]
+            except WorkerLost:
+                continue
+            assert isinstance(window, Window)
+            yield window
+
+
+def _workers_of(stages: Sequence[StageSpec], together: bool) -> list[StageSpec]:
+    """The stages of a lane, those of the same actor joined where that saves a copy."""
+    if not together:
+        return list(stages)
+    joined: list[StageSpec] = []
+    members: dict[str, list[tuple[str, Callable[[], Stage]]]] = {}
+    for stage in stages:
+        members.setdefault(stage.actor or stage.name, []).append((stage.name, stage.factory))
+    for actor, factories in members.items():
+        those = [stage for stage in stages if (stage.actor or stage.name) == actor]
+        joined.append(
+            StageSpec(
+                actor,
+                MakeChain(tuple(factories)),
+                cpus=max(stage.cpus for stage in those),
+                gpus=sum(stage.gpus for stage in those),
+                stop_before=any(stage.stop_before for stage in those),
+                actor=actor,
+            )
+        )
+    return joined
+
+
+@dataclass(frozen=True, slots=True)
+class MakeChain:
+    """Makes a chain of stages; an object, because it travels to where the chain will live."""
+
+    factories: tuple[tuple[str, Callable[[], Stage]], ...]
+
+    def __call__(self) -> StageChain:
+        return StageChain(self.factories)
+
+
+def _home_of(stage: str, workers: Sequence[StageSpec]) -> int:
+    """Which worker of a lane a stage lives in."""
+    for number, spec in enumerate(workers):
+        inside = spec.factory.factories if isinstance(spec.factory, MakeChain) else ((spec.name, spec.factory),)
+        if any(name == stage for name, _ in inside):
+            return number
+    raise ValueError(f"no stage {stage!r}")
+
+
+def _needs(spec: StageSpec, lane: int) -> Needs:
+    return Needs(cpus=spec.cpus, gpus=spec.gpus, place=f"worker-{lane}")
+
+
+def _name(stage: str, lane: Lane, lanes: int) -> str:
+    return stage if lanes == 1 else f"{stage}-{lane.number}"
+
+
+def _is_disk_full(error: Exception) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK_FULL

@@ -1,61 +1,77 @@
 """From what a user names to a `Job`: sources, models, recorded segments."""
 
+import os
 from pathlib import Path
 
-from pipelines.models import KnownModel, find_model, load_model, training_note, uses_torch
+from pipelines.models import KnownModel, find_model, training_note, uses_torch
+from pipelines.parts import LoadSegmenter, MakeTracker, OpenRecording, OpenVideo, ReadRecording, Recording
 from pipelines.profile import numeric_profile, usable_cores
-from pipelines.recorded_segmenter import RecordedSegmenter, RecordedSource
 from pipelines.run import Job
 from pipelines.settings import Placement, RunSettings
-from tracking import DelayedTracker, DelaySettings, PanopticTracker, TrackerSettings
+from pipelines.vocabulary_phases import LoadPhases, MakePhasedTracker, PlannedVocabulary
 from videoseg.errors import InputError
 from videoseg.formats import read_segments
-from videoseg.protocols import Source
-from videoseg.video import open_source
 from videoseg.vocabulary import Vocabulary
+
+CANNOT_CHANGE = (
+    "Recorded segments have their categories from elsewhere and cannot be classified again, so their vocabulary cannot "
+    "change. Leave --vocab-at and --stuff-at out."
+)
 
 
 def segment_job(
-    source: str | Path, vocabulary: Vocabulary, *, model: str, settings: RunSettings, placement: Placement
+    source: str | Path,
+    vocabulary: Vocabulary,
+    *,
+    model: str,
+    settings: RunSettings,
+    placement: Placement,
+    any_versions: bool = False,
 ) -> Job:
     """A job that segments and tracks a video file or a folder of images.
 
+    Args:
+        any_versions: machines with other versions of the packages may take part.
+
     Raises:
-        InputError: unknown model, or a device that this machine has not.
+        InputError: unknown model, or a device that is not there.
     """
     known = find_model(model)
     torch_model = uses_torch(model)
-    device = resolve_device(placement.device) if torch_model else "cpu"
+    device = resolve_device(placement.device, placement) if torch_model else "cpu"
     threads = placement.threads or usable_cores()
     window_batch = 1
     if torch_model:
         from odise_frame.segmenter import WINDOW_BATCH
 
         window_batch = WINDOW_BATCH
-
-    def open_it() -> Source:
-        return open_source(
-            source,
-            decoder=settings.decoder,
-            every=settings.every,
-            fps=settings.fps,
-            start=settings.start,
-            end=settings.end,
-        )
-
+    profile = numeric_profile(
+        device=device.split(":")[0],
+        threads=threads,
+        decoder=settings.decoder,
+        uses_torch=torch_model,
+        window_batch=window_batch,
+    )
+    path = _everywhere(source, placement)
+    load = LoadSegmenter(
+        model if isinstance(known, KnownModel) else _everywhere(model, placement),
+        vocabulary,
+        device,
+        threads,
+        profile["versions"],
+        any_versions,
+    )
+    phases = LoadPhases(PlannedVocabulary(vocabulary, settings.vocabulary_phases), load)
+    changes = len(settings.vocabulary_phases) > 1
     return Job(
-        open_source=open_it,
-        make_segmenter=lambda: load_model(model, vocabulary, device=device, threads=threads),
-        make_tracker=lambda: make_tracker(vocabulary, settings),
+        open_source=OpenVideo(path, settings),
+        make_segmenter=phases if changes else load,
+        make_tracker=MakePhasedTracker(phases, settings) if changes else MakeTracker(vocabulary, settings),
         vocabulary=vocabulary,
         settings=settings,
-        profile=numeric_profile(
-            device=device.split(":")[0],
-            threads=threads,
-            decoder=settings.decoder,
-            uses_torch=torch_model,
-            window_batch=window_batch,
-        ),
+        profile=profile,
+        gpus=placement.gpus_per_worker if device.startswith("cuda") else 0.0,
+        given={"command": "segment", "source": os.path.abspath(source), "model": model},
         note=known.note if isinstance(known, KnownModel) else training_note(known),
     )
 
@@ -67,6 +83,7 @@ def track_job(
     video: str | None = None,
     format: str | None = None,
     settings: RunSettings,
+    placement: Placement | None = None,
 ) -> Job:
     """A job that tracks recorded per-frame segments.
 
@@ -80,19 +97,25 @@ def track_job(
     Raises:
         InputError: no segments that we know, or several videos and none named.
     """
+    if settings.vocabulary_phases:
+        raise InputError(CANNOT_CHANGE)
     recorded = read_segments(segments, format)
     name = video if video is not None else recorded.videos[0] if len(recorded.videos) == 1 else None
     recorded.num_frames(name)  # says which videos there are, where the name does not tell
     assert name is not None
 
-    def open_it() -> Source:
-        shown = None if pictures is None else open_source(pictures, decoder=settings.decoder)
-        return RecordedSource(recorded, name, shown)
-
+    placement = placement or Placement()
+    recording = Recording(
+        _everywhere(segments, placement),
+        recorded.format,
+        name,
+        None if pictures is None else _everywhere(pictures, placement),
+        settings.decoder,
+    )
     return Job(
-        open_source=open_it,
-        make_segmenter=lambda: RecordedSegmenter(recorded, name, has_pictures=pictures is not None),
-        make_tracker=lambda: make_tracker(recorded.vocabulary, settings),
+        open_source=OpenRecording(recording),
+        make_segmenter=ReadRecording(recording),
+        make_tracker=MakeTracker(recorded.vocabulary, settings),
         vocabulary=recorded.vocabulary,
         settings=settings,
         profile=numeric_profile(
@@ -102,29 +125,42 @@ def track_job(
     )
 
 
-def make_tracker(vocabulary: Vocabulary, settings: RunSettings) -> PanopticTracker | DelayedTracker:
-    """The tracker of a run."""
-    tracker = PanopticTracker(TrackerSettings(fill_seconds=settings.fill_seconds), vocabulary=vocabulary)
-    if not settings.output_delay:
-        return tracker
-    return DelayedTracker(tracker, DelaySettings(frames=settings.output_delay))
-
-
-def resolve_device(name: str) -> str:
-    """The device that a name means here.
+def resolve_device(name: str, placement: Placement | None = None) -> str:
+    """The device that a name means here, or in the cluster that the placement names.
 
     Raises:
-        InputError: this machine has no such device.
+        InputError: there is no such device.
     """
+    kind, _, number = name.partition(":")
+    if name != "auto" and (kind not in ("cpu", "cuda") or (number and not number.isdecimal())):
+        raise InputError(f"There is no device {name!r}. Name auto, cpu, cuda or cuda:0, cuda:1, …")
+    if placement is not None and placement.executor == "ray":
+        return _cluster_device(name, placement)
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return "cuda" if gpus else "cpu"
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
-        raise InputError(f"There is no device {name!r}. Name auto, cpu, cuda or cuda:0, cuda:1, …")
     if kind == "cuda" and int(number or 0) >= gpus:
         here = f"{gpus} GPU{'s' if gpus != 1 else ''}" if gpus else "no GPU that torch can use"
         raise InputError(f"--device {name} is not here: this machine has {here}. See `videoseg doctor`.")
     return name
+
+
+def _cluster_device(name: str, placement: Placement) -> str:
+    from pipelines.executors.ray_actors import cluster_resources
+
+    if name.startswith("cuda:"):
+        raise InputError(f"--device {name}: Ray gives the devices out. Name cuda, and how many --workers share them.")
+    if name == "cpu":
+        return name
+    gpus = cluster_resources(placement.executor_options()).get("GPU", 0.0)
+    if name == "cuda" and not gpus:
+        raise InputError("--device cuda: the Ray cluster has no GPU. Add a machine that has one, or take --device cpu.")
+    return "cuda" if gpus else "cpu"
+
+
+def _everywhere(path: str | Path, placement: Placement) -> str:
+    """A path that means the same in workers, which live in another folder."""
+    text = os.fspath(path)
+    return text if "://" in text or placement.executor != "ray" else os.path.abspath(text)

@@ -5,8 +5,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipelines.chunks import FRAMES_PER_CHUNK, OVERLAP
+from pipelines.executors import ExecutorOptions
 from videoseg.errors import InputError
 from videoseg.video import DECODERS
+
+
+@dataclass(frozen=True, slots=True)
+class VocabularyPhase:
+    """What is looked for from a frame on."""
+
+    frame: int
+    """`Frame.index` of the first frame; where that one is not taken, the phase begins with the next that is."""
+    categories: tuple[int, ...]
+    """Indices into the vocabulary of the run, ascending."""
+
+
+CACHE_MODES = ("off", "exact", "balanced", "fast")
+"""Those of `odise_frame.temporal_cache.settings`, which cannot be asked without loading torch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +45,16 @@ class RunSettings:
     and the segmenter's word as it stands."""
     fill_seconds: float = 0.0
     """Gaps of tracks of up to so many seconds are drawn where nobody else claims the pixels; 0 draws nothing."""
+    cache: str = "balanced"
+    """What a network keeps of the frames before (see `odise_frame.temporal_cache`): `off`, `exact`, `balanced`, `fast`."""
+    budget_flops: float | None = None
+    """Operations that a frame may cost in the mean; None is what the cache's mode says."""
+    budget_ms: float | None = None
+    """Milliseconds that a frame may take, on live streams only."""
+    refine: bool = False
+    """Whether fragments of tracks are joined over the whole video once all of it was tracked."""
+    vocabulary_phases: tuple[VocabularyPhase, ...] = ()
+    """Which part of the vocabulary is looked for when; empty is all of it all the time."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -42,11 +67,17 @@ class RunSettings:
             raise InputError(f"--end ({self.end:g} s) must come after --start ({self.start:g} s).")
         if self.decoder not in DECODERS:
             raise InputError(f"There is no decoder {self.decoder!r}. Choose one of: {', '.join(DECODERS)}.")
-        if self.output_delay < 0 or not 0 <= self.fill_seconds < float("inf"):
-            raise InputError(
-                f"The delay of the output and the seconds to fill are 0 or more, got {self.output_delay} and "
-                f"{self.fill_seconds:g}."
-            )
+        if self.output_delay < 0:
+            raise InputError(f"--delay takes a number of frames from 0 on, got {self.output_delay}.")
+        if not 0 <= self.fill_seconds < float("inf"):
+            raise InputError(f"--fill takes seconds from 0 on, got {self.fill_seconds:g}.")
+        if self.cache not in CACHE_MODES:
+            raise InputError(f"There is no cache mode {self.cache!r}. Choose one of: {', '.join(CACHE_MODES)}.")
+        for name, budget in (("--budget-flops", self.budget_flops), ("--budget-ms", self.budget_ms)):
+            if budget is not None and not 0 < budget < float("inf"):
+                raise InputError(f"{name} takes a number above 0, got {budget:g}.")
+            if budget is not None and self.cache in ("off", "exact"):
+                raise InputError(f"{name} needs a cache that may save: take --cache balanced or fast with it.")
         if self.frames_per_chunk < 1 or self.overlap < 0:
             raise InputError(
                 f"A chunk has at least 1 frame and an overlap of 0 or more, got {self.frames_per_chunk} "
@@ -54,11 +85,22 @@ class RunSettings:
             )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        data = asdict(self)
+        # Left out where they say nothing, as runs from before there were such choices have it.
+        if not data["refine"]:
+            del data["refine"]
+        del data["vocabulary_phases"]
+        if self.vocabulary_phases:
+            phases = [{"frame": phase.frame, "categories": list(phase.categories)} for phase in self.vocabulary_phases]
+            data["vocabulary_phases"] = phases
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "RunSettings":
-        return cls(**data)
+        """The inverse of `to_json`; what an older run does not say is as it was then."""
+        phases = data.get("vocabulary_phases", ())
+        kept = tuple(VocabularyPhase(int(phase["frame"]), tuple(phase["categories"])) for phase in phases)
+        return cls(**{**data, "vocabulary_phases": kept})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +111,18 @@ class Placement:
     device: str = "auto"
     """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, …"""
     threads: int | None = None
-    """Threads of the network; None is one per physical core that this process may use."""
+    """Threads of the network, in each worker; None is one per physical core that this process may use."""
+    workers: int = 1
+    """Chunks that are computed beside each other, each by a worker with reader, network and tracker of its own."""
+    processes: bool | None = None
+    """`local`: each worker in a process of its own, so that its death is survived; None is with several workers."""
+    address: str | None = None
+    """`ray`: the cluster to join; None is the one that this process is in, else a private one on this machine."""
+    gpus_per_worker: float = 1.0
+    """Share of a GPU that each worker takes, where the device is one."""
+    start_seconds: float = 180.0
+    """A worker that did not start after so many seconds is done without: a large model over a slow network takes one or
+    two minutes."""
     bytes_in_flight: int = 256 * 2**20
     """Bound on decoded pictures between the stages: two seconds of 1080p, which hides any hiccup of a disk, and little
     beside the weights of a model."""
@@ -81,6 +134,24 @@ class Placement:
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise InputError(f"--threads takes a whole number from 1 on, got {self.threads}.")
+        if self.workers < 1:
+            raise InputError(f"--workers takes a whole number from 1 on, got {self.workers}.")
+        if not 0 < self.gpus_per_worker <= 1:
+            raise InputError(f"--gpus-per-worker takes a share above 0 and up to 1, got {self.gpus_per_worker:g}.")
+        if self.address is not None and self.executor != "ray":
+            raise InputError("--address names a Ray cluster: add --executor ray.")
+        if self.executor == "inline" and self.workers != 1:
+            raise InputError("--executor inline does one thing at a time: leave --workers out, or take local or ray.")
+
+    def executor_options(self) -> ExecutorOptions:
+        """What the executor has to know."""
+        processes = self.workers > 1 if self.processes is None else self.processes
+        return ExecutorOptions(
+            processes=processes,
+            address=self.address,
+            # Every window is there as decoded and as segmented, and a machine of our own is shared by all workers.
+            store_bytes=max(256 * 2**20, 3 * self.bytes_in_flight),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from click import MissingParameter
+from click.core import ParameterSource
 
 Output = Annotated[
     str,
     typer.Option("--output", "-o", help="Run folder to write. Must be new or empty.", metavar="FOLDER"),
+]
+OptionalOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", help="Run folder to write. Must be new or empty.", metavar="FOLDER", show_default=False
+    ),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder (its own files only).")
@@ -70,6 +78,50 @@ Decoder = Annotated[
         rich_help_panel="Frames",
     ),
 ]
+Delay = Annotated[
+    int,
+    typer.Option(
+        "--delay",
+        help="Hold tracks back by N frames, so that short false ones never appear; 15 suits files.",
+        metavar="N",
+        rich_help_panel="Tracks",
+    ),
+]
+Fill = Annotated[
+    float,
+    typer.Option(
+        "--fill",
+        help="Draw tracks that are missing for up to so many seconds where nothing else is.",
+        metavar="SECONDS",
+        rich_help_panel="Tracks",
+    ),
+]
+Refine = Annotated[
+    bool,
+    typer.Option(
+        "--refine",
+        help="At the end, join fragments of tracks over the whole video by their looks.",
+        rich_help_panel="Tracks",
+    ),
+]
+VocabAt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vocab-at",
+        help='Other things from a frame on: `"240=person; scooter"`; tracks keep their ids. May be given again.',
+        metavar="FRAME=WORDS",
+        rich_help_panel="Vocabulary",
+    ),
+]
+StuffAt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stuff-at",
+        help="Other stuff from a frame on, likewise.",
+        metavar="FRAME=WORDS",
+        rich_help_panel="Vocabulary",
+    ),
+]
 Overlay = Annotated[
     bool,
     typer.Option("--overlay/--no-overlay", help="Draw overlay.mp4: masks, outlines, labels, track ids."),
@@ -86,7 +138,8 @@ Executor = Annotated[
     str,
     typer.Option(
         "--executor",
-        help="local (threads beside the network) or inline (one thread, for debugging). Same bytes.",
+        help="local (this machine), ray (actors, here or on a cluster) or inline (one thread, for debugging). "
+        "Same bytes.",
         metavar="NAME",
         rich_help_panel="This machine",
     ),
@@ -99,10 +152,96 @@ Threads = Annotated[
     int | None,
     typer.Option("--threads", help="Threads of the network.", metavar="N", rich_help_panel="This machine"),
 ]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        help="Chunks computed beside each other, each with a reader, a network and a tracker of its own.",
+        metavar="N",
+        rich_help_panel="This machine",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="With --executor ray: the cluster to join, for instance host:6379. Without, a private one is started.",
+        metavar="HOST:PORT",
+        rich_help_panel="This machine",
+    ),
+]
+GpusPerWorker = Annotated[
+    float,
+    typer.Option(
+        "--gpus-per-worker",
+        help="Share of a GPU for each worker; 0.5 puts two on one.",
+        metavar="SHARE",
+        rich_help_panel="This machine",
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        help="Go on with the run in this folder, wherever it ended; what is not given is as it was begun.",
+        metavar="FOLDER",
+        rich_help_panel="Going on",
+    ),
+]
+Redo = Annotated[
+    str | None,
+    typer.Option(
+        "--redo",
+        help="With --resume: compute the chunks between these times again, for instance 1:00-2:30.",
+        metavar="FROM-TO",
+        rich_help_panel="Going on",
+    ),
+]
+AllowOtherProfile = Annotated[
+    bool,
+    typer.Option(
+        "--allow-other-profile",
+        help="Go on, or take part, under another numeric profile: last bits may differ.",
+        rich_help_panel="Going on",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Verbose = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv everything.", show_default=False)
 ]
+
+
+def given(context: typer.Context) -> set[str]:
+    """Names of the options that stand on the command line."""
+    return {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+
+
+def require(context: typer.Context, **values: object) -> None:
+    """Options and arguments that are needed after all; raises as the command line does for what is missing."""
+    for parameter in context.command.params:
+        if parameter.name in values and values[parameter.name] is None:
+            raise MissingParameter(ctx=context, param=parameter)
+
+
+def interval(text: str | None, option: str) -> tuple[float, float] | None:
+    """`1:00-2:30` as (60.0, 150.0).
+
+    Raises:
+        InputError: another form.
+    """
+    from videoseg.errors import InputError
+
+    if text is None:
+        return None
+    first, dash, last = text.partition("-")
+    if not dash:
+        raise InputError(f"{option} takes two times with a dash between, for instance 1:00-2:30, got {text!r}.")
+    begin, end = seconds(first, option), seconds(last, option)
+    assert begin is not None
+    assert end is not None
+    if begin >= end:
+        raise InputError(f"{option} takes the earlier time first, got {text!r}.")
+    return begin, end
 
 
 def seconds(text: str | None, option: str) -> float | None:
@@ -126,3 +265,22 @@ def seconds(text: str | None, option: str) -> float | None:
     for value in values:
         total = total * 60 + value
     return total
+
+
+def at_frames(given: list[str] | None, option: str) -> dict[int, str]:
+    """`["240=person; scooter"]` as {240: "person; scooter"}.
+
+    Raises:
+        InputError: another form, or the same frame twice.
+    """
+    from videoseg.errors import InputError
+
+    found: dict[int, str] = {}
+    for text in given or ():
+        frame, equals, words = text.partition("=")
+        if not equals or not frame.strip().isdecimal():
+            raise InputError(f'{option} takes a frame and words, for instance "240=person; scooter", got {text!r}.')
+        if int(frame) in found:
+            raise InputError(f"{option} is given twice for frame {int(frame)}. Put all words into one.")
+        found[int(frame)] = words
+    return found

@@ -10,7 +10,7 @@ from pipelines.command_line.interruption import interruption
 
 if TYPE_CHECKING:
     from pipelines.progress import Progress
-    from pipelines.run import Job
+    from pipelines.run import Job, Resuming
     from pipelines.settings import Placement, Products
     from videoseg.store.reader import Run
 
@@ -23,14 +23,17 @@ def execute(
     products: "Products",
     overwrite: bool,
     as_json: bool,
+    resume: "Resuming | None" = None,
 ) -> None:
     """Runs a job into a folder and says what came of it.
 
     Raises:
         typer.Exit: with the exit code of a signal, where one ended the run.
+        ChunksSetAside: some chunks failed; what came of the others was said.
     """
     with interruption() as interrupted:
-        from pipelines.run import run_job
+        from pipelines.run import ChunksSetAside, run_job
+        from videoseg.store.reader import open_run
 
         job = make_job()
         with console.progress_bar(enabled=not as_json) as show:
@@ -39,19 +42,30 @@ def execute(
                 interrupted.armed = True
                 show(progress)
 
-            run = run_job(
-                job,
-                output,
-                placement=placement,
-                products=products,
-                overwrite=overwrite,
-                on_progress=on_progress,
-                on_note=console.warn,
-                stop=interrupted.stop,
-            )
+            try:
+                run = run_job(
+                    job,
+                    output,
+                    placement=placement,
+                    products=products,
+                    overwrite=overwrite,
+                    resume=resume,
+                    on_progress=on_progress,
+                    on_note=console.warn,
+                    stop=interrupted.stop,
+                )
+            except ChunksSetAside:
+                if not as_json:
+                    tell(open_run(output), as_json=False)
+                raise
         tell(run, as_json=as_json)
         if interrupted.signal is not None and not run.complete:
-            console.say(f"Stopped. What was done is in {run.location} and can be read (complete: false).")
+            console.say(
+                f"Stopped. What was done is in {run.location} and can be read (complete: false); "
+                f"`videoseg {job.given.get('command', 'segment')} --resume {run.location}` goes on."
+                if job.given
+                else f"Stopped. What was done is in {run.location} and can be read (complete: false)."
+            )
             raise typer.Exit(interrupted.exit_code)
 
 

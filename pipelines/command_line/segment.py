@@ -1,20 +1,28 @@
 """`videoseg segment`: the main job."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from pipelines.command_line import console, options
 from pipelines.command_line.outcome import execute
+from pipelines.resuming import Begun
+from videoseg.errors import InputError
 
 
 def segment(
-    source: Annotated[str, typer.Argument(help="A video file or a folder of images.", show_default=False)],
-    output: options.Output,
+    context: typer.Context,
+    source: Annotated[
+        str | None, typer.Argument(help="A video file or a folder of images.", show_default=False)
+    ] = None,
+    output: options.OptionalOutput = None,
     vocab: options.Vocab = "",
     stuff: options.Stuff = "",
     labels: options.Labels = None,
     vocab_file: options.VocabFile = None,
+    vocab_at: options.VocabAt = None,
+    stuff_at: options.StuffAt = None,
     model: Annotated[
         str, typer.Option("--model", help="A name from `videoseg models list`, or a folder.", metavar="NAME")
     ] = "small",
@@ -23,11 +31,20 @@ def segment(
     start: options.Start = None,
     end: options.End = None,
     decoder: options.Decoder = "pyav",
+    output_delay: options.Delay = 0,
+    fill_seconds: options.Fill = 0.0,
+    refine: options.Refine = False,
     overlay: options.Overlay = True,
     export: options.Export = None,
     executor: options.Executor = "local",
     device: options.Device = "auto",
     threads: options.Threads = None,
+    workers: options.Workers = 1,
+    address: options.Address = None,
+    gpus_per_worker: options.GpusPerWorker = 1.0,
+    resume: options.Resume = None,
+    redo: options.Redo = None,
+    allow_other_profile: options.AllowOtherProfile = False,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
@@ -38,27 +55,76 @@ def segment(
 
     * `videoseg segment walk.mp4 --vocab "person; dog, puppy; car" --stuff "sky; road, street; grass" -o out/`
     * `videoseg segment walk.mp4 --labels coco --vocab "red scooter" -o out/ --fps 5`
+    * `videoseg segment film.mp4 --labels coco -o out/ --executor ray --address head:6379 --workers 8`
+    * `videoseg segment walk.mp4 --vocab person -o out/ --delay 15 --fill 0.5 --refine` — steadiest tracks
+    * `videoseg segment --resume out/` — goes on where a run was ended, with any executor
     * `videoseg segment frames/ --vocab-file street.yaml -o out/ --no-overlay --export vipseg --json`
     """
     console.set_verbosity(verbose)
     from pipelines.jobs import segment_job
+    from pipelines.run import Resuming
     from pipelines.settings import Placement, Products, RunSettings
     from videoseg.vocabulary import Vocabulary
 
-    settings = RunSettings(
-        every=every,
-        fps=fps,
-        start=options.seconds(start, "--start"),
-        end=options.seconds(end, "--end"),
-        decoder=decoder,
+    begun = Begun.of(resume) if resume is not None else None
+    if begun is None and (redo is not None or allow_other_profile):
+        raise InputError("--redo and --allow-other-profile are about a run that was begun: add --resume FOLDER.")
+    if resume is not None and (overwrite or output not in (None, resume)):
+        raise InputError("--resume names the run folder and keeps what is in it: leave out -o and --overwrite.")
+    chosen = {
+        "every": every,
+        "fps": fps,
+        "start": options.seconds(start, "--start"),
+        "end": options.seconds(end, "--end"),
+        "decoder": decoder,
+        "output_delay": output_delay,
+        "fill_seconds": fill_seconds,
+        "refine": refine,
+    }
+    words = bool(vocab or stuff or labels or vocab_file)
+    if begun is not None:
+        given = options.given(context)
+        source = source or begun.given.get("source")
+        model = model if "model" in given else begun.given.get("model", model)
+        threads = threads or begun.threads
+        overlay = overlay if "overlay" in given else bool(begun.given.get("overlay", overlay))
+        export = export if "export" in given else list(begun.given.get("exports", ()))
+        chosen = {**begun.settings, **{name: value for name, value in chosen.items() if name in given}}
+    output = output or resume
+    options.require(context, source=source, output=output)
+    assert source is not None
+    assert output is not None
+    place = source
+    placement = Placement(
+        executor=executor,
+        device=device,
+        threads=threads,
+        workers=workers,
+        address=address,
+        gpus_per_worker=gpus_per_worker,
     )
-    placement = Placement(executor=executor, device=device, threads=threads)
-    vocabulary = Vocabulary.build(things=vocab, stuff=stuff, labels=labels or (), files=vocab_file or ())
+    vocabulary = (
+        Vocabulary.build(things=vocab, stuff=stuff, labels=labels or (), files=vocab_file or ())
+        if words or begun is None or begun.vocabulary is None
+        else begun.vocabulary
+    )
+    settings = RunSettings.from_json(chosen)
+    if vocab_at or stuff_at:
+        from pipelines.vocabulary_phases import plan_vocabulary
+
+        things = options.at_frames(vocab_at, "--vocab-at")
+        plan = plan_vocabulary(vocabulary, things, options.at_frames(stuff_at, "--stuff-at"))
+        vocabulary, settings = plan.vocabulary, replace(settings, vocabulary_phases=plan.phases)
     execute(
-        lambda: segment_job(source, vocabulary, model=model, settings=settings, placement=placement),
+        lambda: segment_job(
+            place, vocabulary, model=model, settings=settings, placement=placement, any_versions=allow_other_profile
+        ),
         output,
         placement=placement,
         products=Products(overlay=overlay, exports=tuple(export or ())),
         overwrite=overwrite,
+        resume=None
+        if resume is None
+        else Resuming(any_profile=allow_other_profile, redo=options.interval(redo, "--redo")),
         as_json=as_json,
     )

@@ -1,10 +1,10 @@
 """Everything in the calling thread, at once: the simplest place to debug, with plain tracebacks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pipelines.executors import Future, Worker
+from pipelines.executors import Future, Needs, Worker
 
 Result = TypeVar("Result")
 
@@ -19,32 +19,55 @@ class InlineWorker:
 
 @dataclass(frozen=True, slots=True)
 class Finished(Generic[Result]):
-    """The result of a call that is over."""
+    """The result of a call that is over: what it returned, or what it raised."""
 
-    value: Result
+    value: Result | None
+    error: Exception | None = None
 
     def wait(self, timeout: float) -> bool:
         return True
 
     def result(self) -> Result:
-        return self.value
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]
 
     def cancel(self) -> bool:
         return False
 
 
 class InlineExecutor:
-    """Runs each call inside `submit`; what it raises comes straight out of `submit`."""
+    """Runs each call inside `submit`; what it raises comes out of `result`, with its traceback."""
 
     name = "inline"
+    copies_arguments = False
 
-    def spawn(self, factory: Callable[[], object], *, name: str, cpus: float = 1, gpus: float = 0) -> InlineWorker:
+    def require(self, needs: Sequence[Needs]) -> None:
+        pass
+
+    def spawn(self, factory: Callable[[], object], *, name: str, needs: Needs = Needs()) -> InlineWorker:  # noqa: B008
         return InlineWorker(name, factory())
+
+    def started(self, worker: Worker) -> Future[None]:
+        return Finished(None)
 
     def submit(self, worker: Worker, method: str, *arguments: object) -> Future[Any]:
         assert isinstance(worker, InlineWorker)
-        values = (argument.result() if isinstance(argument, Finished) else argument for argument in arguments)
-        return Finished(getattr(worker.target, method)(*values))
+        try:
+            values = [argument.result() if isinstance(argument, Finished) else argument for argument in arguments]
+            return Finished(getattr(worker.target, method)(*values))
+        except Exception as error:
+            return Finished(None, error)
+
+    def interrupt(self, worker: Worker) -> None:
+        assert isinstance(worker, InlineWorker)
+        getattr(worker.target, "interrupt", lambda: None)()
+
+    def wait_any(self, futures: Sequence[Future[Any]], timeout: float) -> None:
+        pass
+
+    def end(self, worker: Worker) -> None:
+        pass
 
     def close(self) -> None:
         pass

@@ -127,7 +127,6 @@ def cases(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Cases:
     made.segment("unknown labels", clip, words=("--labels", "cocoa"))
     made.segment("unknown model", clip, "--model", "colors")
     made.segment("unknown executor", clip, "--executor", "cluster")
-    made.segment("ray", clip, "--executor", "ray")
     made.segment("unknown decoder", clip, "--decoder", "ffmpeg")
     made.segment("unknown format", clip, "--export", "yolo")
     made.segment("every and fps", clip, "--every", "2", "--fps", "5")
@@ -168,7 +167,6 @@ REFUSED = {
     "unknown labels": "no label set 'cocoa'",
     "unknown model": "no model 'colors'.*Did you mean 'colours'",
     "unknown executor": "no executor 'cluster'",
-    "ray": "not in this version",
     "unknown decoder": "no decoder 'ffmpeg'",
     "unknown format": "no export format 'yolo'",
     "every and fps": "--every and --fps",

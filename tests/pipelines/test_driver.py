@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.chunks import plan_chunks
-from pipelines.driver import Driver, StageSpec, WindowSize
+from pipelines.driver import Driver, StageSpec, Unit, WindowSize
 from pipelines.executors import make_executor
 from pipelines.settings import Placement
 from pipelines.stages import DecodeStage, Window
@@ -106,7 +106,7 @@ def drive(
     driver = Driver(made, stages, WindowSize(frames, in_flight), stop or threading.Event())
     try:
         # A plain `windows.extend` would keep nothing of what came before an error.
-        for window in driver.windows(plan):
+        for window in driver.windows(Unit(chunk) for chunk in plan):
             windows += [window]
     except InputError as caught:
         error = caught
@@ -147,14 +147,17 @@ def test_lost_frames_leave_the_numbers_of_the_others(executor: str) -> None:
 
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("breaks_at", [0, 3, 4, 17, 26, 49])
-def test_what_came_before_a_failure_is_kept_and_the_failure_is_said(executor: str, breaks_at: int) -> None:
+def test_what_came_before_a_failure_is_kept_and_the_other_chunks_come_whole(executor: str, breaks_at: int) -> None:
     plan = plan_chunks(50, frames_per_chunk=20, overlap=5)
     windows, error, driver = drive(Numbers(50, breaks_at=breaks_at), plan, executor)
-    assert str(error) == f"the film tears at frame {breaks_at}"
-    numbers = [n for w in windows for n in w.numbers if n >= w.chunk.start]
-    assert numbers == list(range(breaks_at))
-    assert windows[-1].last
-    assert windows[-1].partial
+    assert error is None
+    torn = [c for c in plan if c.start - c.overlap <= breaks_at < c.stop]
+    assert [item.unit.chunk for item in driver.set_aside] == torn
+    assert {str(item.error) for item in driver.set_aside} == {f"the film tears at frame {breaks_at}"}
+    for chunk in plan:
+        numbers = [n for w in windows if w.chunk is chunk for n in w.numbers]
+        assert numbers == list(range(chunk.start - chunk.overlap, breaks_at if chunk in torn else chunk.stop))
+    assert [w.partial for w in windows if w.last] == [chunk in torn for chunk in plan]
     assert not driver.stopped
 
 

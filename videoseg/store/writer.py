@@ -95,6 +95,11 @@ class RunWriter:
             for name in (names.STITCHING, names.TRACKS, names.EVENTS, names.OVERLAY, names.EXPORTS):
                 self._folder.remove(name)
 
+    def remove(self, name: str) -> None:
+        """Removes a file or a folder of the run, if it is there."""
+        with disk_errors(self._folder, name):
+            self._folder.remove(name)
+
     def begin_chunk(self, number: int) -> "ChunkWriter":
         """Starts a chunk of the plan; what an earlier attempt left of it is replaced when the new one is committed."""
         return ChunkWriter(self._folder, self.manifest, self.manifest.chunk_plan[number])
