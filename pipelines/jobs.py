@@ -36,6 +36,10 @@ def segment_job(
     Raises:
         InputError: unknown model, or a device that is not there.
     """
+    if settings.budget_ms is not None:
+        raise InputError(
+            "--budget-ms is for live streams: what a file gives must not depend on the clock. Take --budget-flops."
+        )
     known = find_model(model)
     torch_model = uses_torch(model)
     device = resolve_device(placement.device, placement) if torch_model else "cpu"
@@ -60,6 +64,7 @@ def segment_job(
         threads,
         profile["versions"],
         any_versions,
+        settings,
     )
     phases = LoadPhases(PlannedVocabulary(vocabulary, settings.vocabulary_phases), load)
     changes = len(settings.vocabulary_phases) > 1

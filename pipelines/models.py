@@ -97,12 +97,24 @@ def uses_torch(name: str) -> bool:
     return model.uses_torch if isinstance(model, KnownModel) else True
 
 
-def load_model(name: str, vocabulary: Vocabulary, *, device: str, threads: int) -> Segmenter:
+def load_model(
+    name: str,
+    vocabulary: Vocabulary,
+    *,
+    device: str,
+    threads: int,
+    cache: str = "off",
+    budget_flops: float | None = None,
+    budget_ms: float | None = None,
+) -> Segmenter:
     """The segmenter of that name.
 
     Args:
         device: `cpu`, `cuda`, `cuda:1`, …
         threads: of the network.
+        cache: what a network keeps from frame to frame: `off`, `exact`, `balanced`, `fast`.
+        budget_flops: operations that a frame may cost in the mean.
+        budget_ms: milliseconds that a frame may take.
 
     Raises:
         InputError: unknown, not installed or damaged weights; a GPU that is too small for them.
@@ -112,10 +124,12 @@ def load_model(name: str, vocabulary: Vocabulary, *, device: str, threads: int) 
 
         return ColourSegmenter(vocabulary)
     from odise_frame.segmenter import load_segmenter
+    from odise_frame.temporal_cache import CacheSettings
 
+    kept = CacheSettings.of(cache, budget_flops=budget_flops, budget_ms=budget_ms)
     if device.startswith("cuda"):
         _require_memory(name, device)
-    return load_segmenter(name, vocabulary, device=device, threads=threads)
+    return load_segmenter(name, vocabulary, device=device, threads=threads, cache=kept)
 
 
 def with_vocabulary(segmenter: Segmenter, vocabulary: Vocabulary) -> Segmenter:

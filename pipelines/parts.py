@@ -1,7 +1,7 @@
 """What a job is made of, as objects that can travel: each says how something is made where it will live."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pipelines.models import load_model
 from pipelines.recorded_segmenter import RecordedSegmenter, RecordedSource
@@ -46,6 +46,8 @@ class LoadSegmenter:
     """Packages that reach the bytes of a result, and their versions where the run was begun."""
     any_versions: bool = False
     """Other versions are fine."""
+    settings: RunSettings = field(default_factory=lambda: RunSettings(cache="off"))
+    """Of them, those of the cache."""
 
     def on(self, device: str) -> "LoadSegmenter":
         """The same on another device."""
@@ -66,7 +68,15 @@ class LoadSegmenter:
                         f"{wanted}: results would differ in their last bits. Install the same everywhere, or add "
                         "--allow-other-profile."
                     )
-        return load_model(self.model, self.vocabulary, device=self.device, threads=self.threads)
+        return load_model(
+            self.model,
+            self.vocabulary,
+            device=self.device,
+            threads=self.threads,
+            cache=self.settings.cache,
+            budget_flops=self.settings.budget_flops,
+            budget_ms=self.settings.budget_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,8 @@ class RunReport:
     """Wall time of everything, loading and overlay included."""
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
     """Time that each stage was busy; stages run beside each other, so the sum can exceed `seconds`."""
+    work: dict[str, int] = field(default_factory=dict)
+    """What the network ran, warm-up frames included; see `odise_frame.temporal_cache.Work`."""
     losses: list[Loss] = field(default_factory=list)
     stopped: bool = False
     failure: str = ""
@@ -134,6 +136,7 @@ class RunReport:
             "seconds": round(self.seconds, 3),
             "frames_per_second": round(self.frames_here / self.seconds, 3) if self.seconds else None,
             "stages": {name: round(seconds, 3) for name, seconds in self.seconds_by_stage.items()},
+            "work": self.work,
             "losses": [{"index": loss.index, "reason": loss.reason, "frames": loss.frames} for loss in self.losses],
             "lost_frames": sum(loss.frames or 0 for loss in self.losses),
             "stopped": self.stopped,
@@ -403,6 +406,8 @@ class _Part:
             report.seconds = monotonic() - began
             report.seconds_by_stage = dict(counters.busy)
             report.add_losses(window.losses)
+            for name, count in window.work.items():
+                report.work[name] = report.work.get(name, 0) + count
             report.restarts = driver.restarts
             if window.partial:
                 report.partial_chunks.append(window.chunk.number)

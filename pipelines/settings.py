@@ -46,7 +46,7 @@ class RunSettings:
     fill_seconds: float = 0.0
     """Gaps of tracks of up to so many seconds are drawn where nobody else claims the pixels; 0 draws nothing."""
     cache: str = "balanced"
-    """What a network keeps of the frames before (see `odise_frame.temporal_cache`): `off`, `exact`, `balanced`, `fast`."""
+    """What a network keeps of the frames before, see `odise_frame.temporal_cache`: one of `CACHE_MODES`."""
     budget_flops: float | None = None
     """Operations that a frame may cost in the mean; None is what the cache's mode says."""
     budget_ms: float | None = None

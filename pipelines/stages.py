@@ -67,6 +67,8 @@ class Window:
     """Results that were written and count (not those of an overlap)."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time spent by stage."""
+    work: dict[str, int] = field(default_factory=dict)
+    """What the segmenter's network ran, where it counts that."""
 
     def with_time(self, stage: str, began: float) -> "Window":
         return replace(self, seconds={**self.seconds, stage: perf_counter() - began})
@@ -276,6 +278,7 @@ class SegmentStage:
         frames = window.frames
         if frames and (window.number == 0 or self._state is None):
             self._state = self._segmenter.new_state(frames[0].stream)
+        work_before = self._work()
         results: list[PanopticFrame] = []
         for frame, motion in zip(frames, window.motions, strict=True):
             if self._interrupted.is_set():
@@ -294,7 +297,14 @@ class SegmentStage:
             motions=window.motions[:done],
             frames=(),
             results=tuple(results),
+            work={name: count - work_before[name] for name, count in self._work().items()},
         ).with_time("segment", began)
+
+    def _work(self) -> dict[str, int]:
+        """What the network ran so far."""
+        ledger = getattr(self._segmenter, "ledger", None)
+        counts: dict[str, int] = {} if ledger is None else ledger.total().to_json()
+        return counts
 
 
 class TrackStage:

@@ -24,6 +24,7 @@ def segment(
     start: float | None = None,
     end: float | None = None,
     decoder: str = "pyav",
+    cache: str = "balanced",
     device: str = "auto",
     threads: int | None = None,
     executor: str = "local",
@@ -46,6 +47,7 @@ def segment(
         start: seconds at which to begin.
         end: seconds before which to stop.
         decoder: `pyav` or `decord`.
+        cache: what the network keeps of the frames before: `off`, `exact`, `balanced` or `fast`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, …
         threads: of the network; one per usable core where None.
         executor: `local` (stages beside each other in threads) or `inline` (all in this thread).
@@ -69,7 +71,7 @@ def segment(
         source,
         _vocabulary(vocabulary, stuff, labels),
         model=model,
-        settings=RunSettings(every=every, fps=fps, start=start, end=end, decoder=decoder),
+        settings=RunSettings(every=every, fps=fps, start=start, end=end, decoder=decoder, cache=cache),
         placement=placement,
     )
     return stream_job(job, placement=placement)
@@ -88,6 +90,7 @@ def run(
     start: float | None = None,
     end: float | None = None,
     decoder: str = "pyav",
+    cache: str = "balanced",
     device: str = "auto",
     threads: int | None = None,
     executor: str = "local",
@@ -130,7 +133,7 @@ def run(
         source,
         _vocabulary(vocabulary, stuff, labels),
         model=model,
-        settings=RunSettings(every=every, fps=fps, start=start, end=end, decoder=decoder),
+        settings=RunSettings(every=every, fps=fps, start=start, end=end, decoder=decoder, cache=cache),
         placement=placement,
     )
     return run_job(

@@ -78,6 +78,24 @@ Decoder = Annotated[
         rich_help_panel="Frames",
     ),
 ]
+Cache = Annotated[
+    str,
+    typer.Option(
+        "--cache",
+        help="What the network keeps of the frames before: off, exact (same bits, still parts only), balanced, fast.",
+        metavar="MODE",
+        rich_help_panel="Frames",
+    ),
+]
+BudgetFlops = Annotated[
+    float | None,
+    typer.Option(
+        "--budget-flops",
+        help="Operations that a frame may cost in the mean, in place of what the cache's mode says.",
+        metavar="N",
+        rich_help_panel="Frames",
+    ),
+]
 Delay = Annotated[
     int,
     typer.Option(

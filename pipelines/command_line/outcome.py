@@ -1,6 +1,6 @@
 """Running a job for a person: progress, signals, and what is said at the end. Shared by `segment` and `track`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import typer
@@ -79,6 +79,20 @@ def tell(run: "Run", *, as_json: bool) -> None:
         console.print_json({**summary.to_json(), "products": products, "notes": run.report.get("notes", [])})
         return
     print(summary.to_text())
+    if saved := what_was_saved(run.report.get("work", {})):
+        print(saved)
     print(f"Results: {run.location}")
     for name, place in products.items():
         print(f"  {name}: {run.path(place)}")
+
+
+def what_was_saved(work: Mapping[str, int]) -> str:
+    """A line about the cache, from `run.json`'s `work`; empty where nothing was saved."""
+    seen, ran, frames = work.get("seen", 0), work.get("windows", 0), work.get("frames", 0)
+    if not seen or ran >= seen:
+        return ""
+    heads, looks = work.get("heads", 0), work.get("looks", 0)
+    return (
+        f"Cache: the network computed {ran} of {seen} windows ({100 * ran / seen:.0f} %), "
+        f"masks in {heads} of {frames} frames, CLIP's view of masks in {looks}."
+    )
