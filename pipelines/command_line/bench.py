@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipelines.command_line import console
+from pipelines.command_line.bench_cache import cache
 from pipelines.command_line.bench_quality import quality
 from pipelines.command_line.options import AsJson, Verbose
 
@@ -15,6 +16,7 @@ app = typer.Typer(
 
 
 app.command("quality")(quality)
+app.command("cache")(cache)
 
 
 @app.command("tracking")
