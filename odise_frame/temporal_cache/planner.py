@@ -112,10 +112,11 @@ class WorstFirst:
     def choose(self, situation: Situation, settings: CacheSettings) -> tuple[int, ...]:
         count = len(situation.age)
         needed = ~situation.change.equal
-        needed &= (situation.error > settings.tolerance) | (situation.age >= settings.age_limit)
+        overdue = situation.age >= settings.age_limit
+        needed &= (situation.error > settings.tolerance) | overdue
         urgent = needed & (situation.error > settings.urgent)
         number = affordable(situation, settings, urgent=int(urgent.sum()))
-        order = np.lexsort((np.arange(count), -situation.age, -situation.error.round(4)))
+        order = np.lexsort((np.arange(count), -situation.age, -situation.error.round(4), ~overdue))
         return tuple(int(i) for i in order if needed[i])[:number]
 
 
