@@ -1,0 +1,267 @@
+"""What the pipeline costs around a network: `python -m pipelines.scale_benchmark`.
+
+The segmenter here finds the same segments over and over in no time, or sleeps for a stated one, so that what is measured is
+decoding, motion, tracking, writing and the way between them. Prints a JSON object of figures of the measure asked for:
+
+    python -m pipelines.scale_benchmark --measure overhead --frames 1200
+    python -m pipelines.scale_benchmark --measure sleeping --executor ray
+    python -m pipelines.scale_benchmark --measure workers
+    python -m pipelines.scale_benchmark --measure memory --frames 100000
+
+Wall time says what a machine that does nothing else would do only where it does nothing else; processor time is given
+beside it, per stage and per frame.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.colour_segmenter import NoMemory
+from pipelines.jobs import segment_job
+from pipelines.progress import Progress
+from pipelines.run import run_job
+from pipelines.settings import Placement, Products, RunSettings
+from videoseg.errors import InputError
+from videoseg.frame import Frame
+from videoseg.motion import Motion
+from videoseg.panoptic import PanopticFrame, Segment, measure_segments
+from videoseg.protocols import Segmenter, StreamState
+from videoseg.video.writer import VideoWriter
+from videoseg.vocabulary import Vocabulary
+
+SEGMENTS = 24
+"""Of each frame: a street scene has so many."""
+
+RATE = 30
+
+_VOCABULARY = "; ".join(f"thing {i}" for i in range(SEGMENTS - 4))
+_STUFF = "; ".join(f"stuff {i}" for i in range(4))
+
+
+def vocabulary() -> Vocabulary:
+    return Vocabulary.build(things=_VOCABULARY, stuff=_STUFF)
+
+
+@dataclass(frozen=True)
+class MakeSleeping:
+    """Makes a segmenter that takes so many seconds a frame; it can travel to other processes."""
+
+    seconds: float
+
+    def __call__(self) -> Segmenter:
+        return SleepingSegmenter(self.seconds)
+
+
+class SleepingSegmenter:
+    """Finds the same blocks in every frame, shifted a little each time, after a stated time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._vocabulary = vocabulary()
+        self._found: dict[tuple[int, int], list[tuple[NDArray[np.uint16], tuple[Segment, ...]]]] = {}
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self._vocabulary
+
+    def describe(self) -> Mapping[str, str]:
+        return {"segmenter": "sleeping", "model": "sleeping", "checksum": "", "seconds": str(self._seconds)}
+
+    def new_state(self, stream: str) -> NoMemory:
+        return NoMemory()
+
+    def segment(
+        self, frames: Sequence[Frame], motions: Sequence[Motion | None], states: Sequence[StreamState]
+    ) -> list[PanopticFrame]:
+        if self._seconds:
+            time.sleep(self._seconds * len(frames))
+        return [self._of(frame) for frame in frames]
+
+    def classify(self, open_vocabulary: NDArray[np.float32], vocabulary: Vocabulary) -> NDArray[np.float32]:
+        raise InputError("The segmenter of the benchmark cannot classify again.")
+
+    def _of(self, frame: Frame) -> PanopticFrame:
+        size = frame.size
+        if size not in self._found:
+            self._found[size] = [_blocks(size, shift) for shift in range(8)]
+        id_map, segments = self._found[size][frame.index % 8]
+        return PanopticFrame.of(frame, id_map, segments)
+
+
+def _blocks(size: tuple[int, int], shift: int) -> tuple[NDArray[np.uint16], tuple[Segment, ...]]:
+    """uint16 `[H, W]` and its segments: four bands of stuff and blocks on them."""
+    height, width = size
+    id_map = (1 + np.arange(height) * 4 // height).astype(np.uint16)[:, None].repeat(width, axis=1)
+    things = SEGMENTS - 4
+    for i in range(things):
+        left = (i * width // things + shift * width // 640) % width
+        top = (i * 7 % 13) * height // 16
+        id_map[top : top + max(2, height // 6), left : left + max(2, width // (2 * things))] = 5 + i
+    rng = np.random.default_rng(0)
+    segments = []
+    for number, (area, box) in sorted(measure_segments(id_map).items()):
+        is_thing = number > 4
+        category = number - 5 if is_thing else things + number - 1
+        embedding = rng.standard_normal(256).astype(np.float32)
+        segments.append(
+            Segment(
+                id=number,
+                category=category,
+                is_thing=is_thing,
+                score=0.9,
+                area=area,
+                box=box,
+                embedding=embedding / np.linalg.norm(embedding),
+                probabilities=((category, 0.9),),
+            )
+        )
+    return id_map, tuple(segments)
+
+
+def film(path: Path, frames: int, width: int, height: int) -> Path:
+    """A film of a moving noise pattern, of that many frames; what takes long to make is kept."""
+    if path.exists():
+        return path
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (height // 16 + 8, width // 16 + 8, 3), dtype=np.uint8)
+    ground = np.kron(coarse, np.ones((16, 16, 1), np.uint8))
+    partial = path.with_suffix(".making.mp4")
+    with VideoWriter(partial, width, height, rate=Fraction(RATE)) as out:
+        for number in range(frames):
+            shift = number % 64
+            out.write(np.ascontiguousarray(ground[shift : shift + height, shift : shift + width]), time=number / RATE)
+    partial.rename(path)
+    return path
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run."""
+
+    frames: int
+    wall: float
+    """Seconds from the first frame asked for to the last one written, start of workers left out."""
+    cpu: float
+    """Seconds of processor time of this process and its children, start included."""
+    busy: Mapping[str, float]
+    """Stage -> seconds."""
+    rss: tuple[tuple[int, float], ...]
+    """(frames done, megabytes resident in this process) along the way."""
+    folder_bytes: int
+    seconds_at: tuple[tuple[int, float], ...]
+    """(frames done, seconds) along the way."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "frames": self.frames,
+            "wall_s": round(self.wall, 3),
+            "frames_per_s": round(self.frames / self.wall, 1),
+            "cpu_ms_per_frame": round(1000 * self.cpu / self.frames, 2),
+            "busy_ms_per_frame": {name: round(1000 * s / self.frames, 2) for name, s in self.busy.items()},
+            "folder_bytes_per_frame": round(self.folder_bytes / self.frames, 1),
+        }
+
+
+def measure(clip: Path, seconds: float, placement: Placement, settings: RunSettings) -> Measured:
+    """Runs a clip through the pipeline with a segmenter that takes so many seconds."""
+    job = segment_job(clip, vocabulary(), model="colours", settings=settings, placement=placement)
+    job = replace(job, make_segmenter=MakeSleeping(seconds))
+    folder = Path(tempfile.mkdtemp(prefix="videoseg-bench-"))
+    rss: list[tuple[int, float]] = []
+    seen: list[tuple[int, float]] = []
+    first: list[float] = []
+
+    def note(progress: Progress) -> None:
+        if progress.phase == "segment":
+            first.append(time.perf_counter()) if not first else None
+            seen.append((progress.done, time.perf_counter() - first[0]))
+            if not rss or progress.done - rss[-1][0] >= max(1, (progress.total or 1) // 50):
+                rss.append((progress.done, _resident()))
+
+    cpu = _cpu()
+    try:
+        run = run_job(job, folder / "run", placement=placement, products=Products(overlay=False), on_progress=note)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        stages = {name: float(s) for name, s in run.report["stages"].items()}
+        return Measured(run.num_frames, seen[-1][1], _cpu() - cpu, stages, tuple(rss), size, tuple(seen))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cpu() -> float:
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _resident() -> float:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the figures of a measure as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", choices=("overhead", "sleeping", "workers", "memory"), required=True)
+    parser.add_argument("--frames", type=int, default=600)
+    parser.add_argument("--size", default="", help="WIDTHxHEIGHT; 1280x720, for memory 256x144")
+    parser.add_argument("--executor", default="local")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=0.05, help="that the segmenter sleeps a frame")
+    parser.add_argument("--films", type=Path, default=Path(tempfile.gettempdir()) / "videoseg-films")
+    chosen = parser.parse_args(arguments)
+    size = chosen.size or ("256x144" if chosen.measure == "memory" else "1280x720")
+    width, height = (int(part) for part in size.split("x"))
+    chosen.films.mkdir(parents=True, exist_ok=True)
+    clip = film(chosen.films / f"{size}-{chosen.frames}.mp4", chosen.frames, width, height)
+    settings = RunSettings()
+    placement = Placement(executor=chosen.executor, workers=chosen.workers)
+    answer: dict[str, Any] = {"measure": chosen.measure, "size": size, "executor": chosen.executor}
+    if chosen.measure == "overhead":
+        answer |= measure(clip, 0.0, placement, settings).to_json()
+    elif chosen.measure == "sleeping":
+        # What sleeping alone would take, and how much longer the run took.
+        measured = measure(clip, chosen.seconds, placement, replace(settings, frames_per_chunk=10**9))
+        added = measured.wall / (measured.frames * chosen.seconds) - 1
+        answer |= {**measured.to_json(), "added_percent": round(100 * added, 2)}
+    elif chosen.measure == "workers":
+        halves = replace(settings, frames_per_chunk=max(1, chosen.frames // 8), overlap=0)
+        walls = {
+            workers: measure(clip, chosen.seconds, replace(placement, workers=workers, processes=True), halves).wall
+            for workers in (1, 2)
+        }
+        answer |= {
+            "wall_s": {str(n): round(wall, 2) for n, wall in walls.items()},
+            "times": round(walls[1] / walls[2], 2),
+        }
+    else:
+        measured = measure(clip, 0.0, placement, settings)
+        # The first tenth fills buffers, pools and caches of code.
+        settled = [megabytes for done, megabytes in measured.rss if done >= chosen.frames // 10]
+        answer |= {
+            **measured.to_json(),
+            "rss_mb": {
+                "after a tenth": round(settled[0], 1),
+                "highest": round(max(settled), 1),
+                "end": round(settled[-1], 1),
+            },
+            "rss_spread_percent": round(100 * (max(settled) / min(settled) - 1), 2),
+        }
+    json.dump(answer, sys.stdout, indent=2)
+    print()
+
+
+if __name__ == "__main__":
+    main()
