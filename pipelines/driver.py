@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from time import monotonic
 
-from pipelines.executors import Cancelled, Executor, Future, Needs, Worker, WorkerLost
+from pipelines.executors import Cancelled, Executor, Future, Needs, Worker
 from pipelines.settings import Placement
 from pipelines.stages import Stage, StageChain, Window
 from videoseg.errors import InputError, VideosegError
@@ -477,7 +477,9 @@ class Driver:
                 value = self._executor.submit(worker, "advance", value)
             try:
                 window = value.result()  # type: ignore[attr-defined]
-            except WorkerLost:
+            except Exception as error:
+                # The chunk is not written, and computed when the run is gone on with.
+                self.notes.append(f"Chunk {done.chunk.number} could not be ended: {error}")
                 continue
             assert isinstance(window, Window)
             yield window

@@ -309,6 +309,8 @@ class _Part:
         lanes = min(self.placement.workers, max(1, len(plan if there is None else left_to_do(there))))
         if there is not None and resume is not None:
             self._require_same(there, plan, resume, {}, {})  # before a model is loaded
+            if not left_to_do(there, redo=resume.redo):
+                return self._tables_again(there)
         driver = self._driver(lanes)
         model, tracker = driver.describe("segment"), driver.describe("track")
         if there is None or resume is None:
@@ -346,6 +348,16 @@ class _Part:
         report.stopped = driver.stopped
         return self._finish(writer)
 
+    def _tables_again(self, there: Run) -> Run:
+        """All chunks are there: what is made from them is made again, in case the run was ended in the middle of it."""
+        self.report.follow(there.report)
+        self.report.frames = self.counters.frames_before = there.num_frames
+        self.counters.chunks = self.counters.chunks_before = len(there.chunks)
+        self.counters.total = self.total
+        writer = RunWriter.open(self.output)
+        writer.reopen()
+        return self._finish(writer)
+
     def _driver(self, lanes: int) -> Driver:
         return Driver(
             self.executor,
@@ -353,7 +365,7 @@ class _Part:
                 *_stages(self.job, lane, self.executor.name),
                 StageSpec("write", partial(WriteStage, self.output), cpus=0, actor="track"),
             ],
-            _window_size(self.info, self.placement, lanes),
+            _window_size(self.info, self.placement, -(-lanes // self.executor.machines())),
             self.stop,
             lanes=lanes,
             start_seconds=self.placement.start_seconds,

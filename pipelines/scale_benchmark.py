@@ -1,7 +1,7 @@
 """What the pipeline costs around a network: `python -m pipelines.scale_benchmark`.
 
-The segmenter here finds the same segments over and over in no time, or sleeps for a stated one, so that what is measured is
-decoding, motion, tracking, writing and the way between them. Prints a JSON object of figures of the measure asked for:
+The segmenter here finds the same segments over and over, in no time or after a stated one, so that what is measured is
+decoding, motion, tracking, writing and the way between them. Prints a JSON object of the figures of one measure:
 
     python -m pipelines.scale_benchmark --measure overhead --frames 1200
     python -m pipelines.scale_benchmark --measure sleeping --executor ray

@@ -94,9 +94,13 @@ def run(
     device: str = "auto",
     threads: int | None = None,
     executor: str = "local",
+    workers: int = 1,
+    address: str | None = None,
+    gpus_per_worker: float = 1.0,
     overlay: bool = True,
     exports: Sequence[str] = (),
     overwrite: bool = False,
+    resume: bool = False,
     on_progress: Callable[[str, int, int | None], None] | None = None,
 ) -> "Run":
     """Segments and tracks a video into a run folder, as `videoseg segment` does.
@@ -109,26 +113,39 @@ def run(
         output: the run folder: a path, or a URL that fsspec knows. Must be new or empty.
         overlay: also draws `overlay.mp4`.
         exports: formats to write beside (`vipseg`, `coco_panoptic`).
+        executor: `local`, `inline`, or `ray`: actors on the cluster at `address`, on the one that this process is in,
+            else on a private one.
+        workers: chunks computed beside each other.
+        address: of a Ray cluster.
+        gpus_per_worker: share of a GPU for each worker.
         overwrite: replaces an earlier run in `output`.
+        resume: goes on with an earlier run in `output`; everything else must be as it was begun.
         on_progress: called with the phase, the frames done and the frames in all (None where unknown).
 
     Raises:
         InputError: something given cannot be used.
-        VideosegError: something outside failed; what was done is kept in `output`.
+        VideosegError: something outside failed, or some chunks could not be computed; what was done is kept in `output`.
     """
     from videoseg.shadowing import require_no_shadow
 
     require_no_shadow()
     from pipelines.jobs import segment_job
     from pipelines.progress import Progress
-    from pipelines.run import run_job
+    from pipelines.run import Resuming, run_job
     from pipelines.settings import Placement, Products, RunSettings
 
     def tell(progress: Progress) -> None:
         if on_progress is not None:
             on_progress(progress.phase, progress.done, progress.total)
 
-    placement = Placement(executor=executor, device=device, threads=threads)
+    placement = Placement(
+        executor=executor,
+        device=device,
+        threads=threads,
+        workers=workers,
+        address=address,
+        gpus_per_worker=gpus_per_worker,
+    )
     job = segment_job(
         source,
         _vocabulary(vocabulary, stuff, labels),
@@ -142,6 +159,7 @@ def run(
         placement=placement,
         products=Products(overlay=overlay, exports=tuple(exports)),
         overwrite=overwrite,
+        resume=Resuming() if resume else None,
         on_progress=tell,
     )
 

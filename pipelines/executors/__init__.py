@@ -77,6 +77,9 @@ class Executor(Protocol):
     def copies_arguments(self) -> bool:
         """Whether what goes from worker to worker is copied: then few workers with more to do are better than many."""
 
+    def machines(self) -> int:
+        """How many machines there are to put workers on."""
+
     def require(self, needs: Sequence[Needs]) -> None:
         """Asks whether workers with these needs fit, all at the same time.
 

@@ -42,6 +42,9 @@ class InlineExecutor:
     name = "inline"
     copies_arguments = False
 
+    def machines(self) -> int:
+        return 1
+
     def require(self, needs: Sequence[Needs]) -> None:
         pass
 

@@ -25,6 +25,9 @@ class LocalExecutor:
         self._places: dict[str, ProcessPlace] = {}
         self._spawned: dict[ProcessWorker, ProcessFuture] = {}
 
+    def machines(self) -> int:
+        return 1
+
     def require(self, needs: Sequence[Needs]) -> None:
         pass  # cores are shared, and devices were looked at when the job was made
 

@@ -158,9 +158,8 @@ class RayExecutor:
         self._workers: list[RayWorker] = []
         self._actor_class = self._ray.remote(concurrency_groups={"control": 1})(Host)
 
-    def nodes(self) -> int:
-        """Machines that are alive."""
-        return sum(bool(node["Alive"]) for node in self._ray.nodes())
+    def machines(self) -> int:
+        return max(1, sum(bool(node["Alive"]) for node in self._ray.nodes()))
 
     def require(self, needs: Sequence[Needs]) -> None:
         there = _resources(self._ray)

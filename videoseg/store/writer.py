@@ -194,7 +194,8 @@ def require_free(folder: str | Path, *, overwrite: bool = False) -> RunFolder:
     if run_folder.is_file():
         raise InputError(f"The output {folder} is a file. Name a folder.")
     try:
-        present = [name for name in run_folder.names() if not name.startswith(".videoseg-probe")]
+        # A driver that died before its first word leaves part of a file; nobody needs it.
+        present = [n for n in run_folder.names() if not n.startswith(".videoseg-probe") and not n.endswith(".partial")]
     except OSError as error:
         raise InputError(f"The output folder {folder} cannot be read: {error.strerror or error}.") from None
     if present and not overwrite:
