@@ -1,6 +1,8 @@
 """The backbone: padded frames to the four feature maps s2..s5, window by window."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 
 from odise_frame.captioner import Caption, ImplicitCaptioner
 from odise_frame.clip import embed_images, resize_square
+from odise_frame.deformable_attention import autocasting
 from odise_frame.diffusion_backbone import DiffusionBackbone
 from odise_frame.feature_projection import LEVELS, FeatureProjections
 from odise_frame.frozen import FrozenParts
@@ -15,6 +18,11 @@ from odise_frame.quirks import PUBLISHED, Quirks
 from odise_frame.sizes import OdiseSize
 from odise_frame.timing import StageMeter, StageTimes
 from odise_frame.windows import WindowGrid, cut_windows, plan_windows, stitch_windows
+
+NAMES = tuple(f"s{level}" for level in LEVELS)
+
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""What makes a faster function of a function of tensors, modules and numbers that gives a tensor or a tuple of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +51,7 @@ class Backbone(nn.Module):
         # To be set to False for inference where the captioner's gates are closed: it says the empty prompt whatever it
         # sees, so not looking is exact and saves a fifth of the work.
         self.captioner_sees = True
+        self.autocast: torch.dtype | None = None
         self.diffusion = DiffusionBackbone(size)
         self.feature_projections = FeatureProjections(size)
 
@@ -99,14 +108,23 @@ class Backbone(nn.Module):
             if embedding is None:
                 embedding = self.embed_windows(frozen, windows, meter=meter)
             with meter.stage("autoencoder"):
-                encoded = self.diffusion.encode(frozen.autoencoder, windows)
-                decoder_taps = self.diffusion.decode(frozen.autoencoder, encoded.latent)
+                latent, *autoencoder_taps = self._encode(frozen.autoencoder, windows)
         with meter.stage("captioner"):
             caption = self.captioner(embedding, frozen.empty_prompt)
         with meter.stage("unet"):
-            noisy = self.diffusion.noised(encoded.latent)
-            unet_taps = self.diffusion.denoise(frozen.unet, noisy, caption.context, caption.time_offset)
-        return WindowFeatures(embedding, caption, encoded.latent, noisy, (*encoded.taps, *unet_taps, *decoder_taps))
+            noisy, *unet_taps = self._denoise(frozen.unet, latent, caption.context, caption.time_offset)
+        taps = (*autoencoder_taps[:2], *unet_taps, *autoencoder_taps[2:])
+        return WindowFeatures(embedding, caption, latent, noisy, taps)
+
+    def _encode(self, autoencoder: nn.Module, windows: Tensor) -> tuple[Tensor, ...]:
+        """The latent, then features 0, 1, 6 and 7."""
+        encoded = self.diffusion.encode(autoencoder, windows)
+        return (encoded.latent, *encoded.taps, *self.diffusion.decode(autoencoder, encoded.latent))
+
+    def _denoise(self, unet: nn.Module, latent: Tensor, context: Tensor, time_offset: Tensor) -> tuple[Tensor, ...]:
+        """The noised latent, then features 2 to 5."""
+        noisy = self.diffusion.noised(latent)
+        return (noisy, *self.diffusion.denoise(unet, noisy, context, time_offset))
 
     def embed_windows(self, frozen: FrozenParts, windows: Tensor, *, meter: StageMeter | None = None) -> Tensor:
         """What CLIP sees in windows float `[B, 3, side, side]`: `[B, embed_dim]`, zeros where nobody asks for it."""
@@ -115,13 +133,34 @@ class Backbone(nn.Module):
                 return windows.new_zeros(len(windows), frozen.clip.visual.output_dim)
             if windows.shape[-1] != self.window:
                 windows = resize_square(windows, self.window, mode="bicubic", antialias=False)
-            seen = resize_square(windows, self.clip_side, mode="bicubic", antialias=self.quirks.captioner_antialias)
-            return embed_images(frozen.clip, seen)
+            return self._see(frozen.clip, windows)
+
+    def _see(self, clip: nn.Module, windows: Tensor) -> Tensor:
+        seen = resize_square(windows, self.clip_side, mode="bicubic", antialias=self.quirks.captioner_antialias)
+        return embed_images(clip, seen)
 
     def project(self, features: WindowFeatures, side: int) -> dict[str, Tensor]:
         """The maps of the windows, each `[B, feature_dim, side / stride, side / stride]`."""
-        maps: dict[str, Tensor] = self.feature_projections(features.taps, side)
-        return maps
+        return dict(zip(NAMES, self._project(features.taps, side), strict=True))
+
+    def _project(self, taps: tuple[Tensor, ...], side: int) -> tuple[Tensor, ...]:
+        """s2 to s5, in the type of the projections' weights."""
+        dtype = self.captioner.alpha_cond.dtype
+        with autocasting(taps[0], self.autocast):
+            maps = self.feature_projections([tap if self.autocast else tap.to(dtype) for tap in taps], side)
+        return tuple(maps[name].to(dtype) for name in NAMES)
+
+    def accelerate(self, wrap: Wrap, autocast: torch.dtype | None) -> None:
+        """Has the parts of the work on windows run as `wrap` makes them.
+
+        Args:
+            wrap: gets each part, a function of tensors, modules and numbers, and gives what is called in its place;
+                what an earlier call put there goes.
+            autocast: the type in which the projections' products are computed; None: that of their weights.
+        """
+        self.autocast = autocast
+        for name in ("_see", "_encode", "_denoise", "_project"):
+            setattr(self, name, wrap(getattr(type(self), name).__get__(self)))
 
 
 def pad_frames(images: Tensor, divisibility: int) -> Tensor:

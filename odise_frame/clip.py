@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor
 
+from odise_frame.constants import constant
 from odise_frame.sizes import ClipSize
 
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -50,9 +51,14 @@ def causal_mask(size: ClipSize) -> Tensor:
 
 def normalize_image(image: Tensor) -> Tensor:
     """From [0, 1] to the range CLIP was trained on: float `[B, 3, H, W]`, same shape."""
-    mean = image.new_tensor(IMAGE_MEAN).view(3, 1, 1)
-    std = image.new_tensor(IMAGE_STD).view(3, 1, 1)
+    mean = _channels(IMAGE_MEAN, device=image.device, dtype=image.dtype)
+    std = _channels(IMAGE_STD, device=image.device, dtype=image.dtype)
     return (image - mean) / std
+
+
+@constant
+def _channels(values: tuple[float, ...], *, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1)
 
 
 def embed_images(clip: CLIP, images: Tensor) -> Tensor:
@@ -61,12 +67,26 @@ def embed_images(clip: CLIP, images: Tensor) -> Tensor:
     The side is a multiple of the patch size, not necessarily the one that the model was built for.
     """
     visual = clip.visual
-    if images.shape[-1] == visual.image_size[0]:
-        embedding: Tensor = clip.encode_image(normalize_image(images))
-    else:
-        tokens = visual.transformer(embed_patches(visual, normalize_image(images)))
-        embedding = visual.ln_post(tokens[:, 0]) @ visual.proj
-    return embedding
+    normal = normalize_image(images).to(visual.proj.dtype)
+    *layers, last = visual.transformer.resblocks
+    tokens = embed_patches(visual, normal)
+    for layer in layers:
+        tokens = layer(tokens)
+    embedding: Tensor = visual.ln_post(_first_after(last, tokens)) @ visual.proj
+    return embedding.to(images.dtype)
+
+
+def _first_after(layer: Any, tokens: Tensor) -> Tensor:
+    """The class token `[B, width]` after the last layer, of which nobody reads another."""
+    attention, normed = layer.attn, layer.ln_1(tokens)
+    width, heads = attention.embed_dim, attention.num_heads
+    weight, bias = attention.in_proj_weight, attention.in_proj_bias
+    query = F.linear(normed[:, :1], weight[:width], bias[:width])
+    key, value = F.linear(normed, weight[width:], bias[width:]).chunk(2, dim=-1)
+    query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    first = tokens[:, :1] + attention.out_proj(attended)
+    return (first + layer.mlp(layer.ln_2(first)))[:, 0]
 
 
 def embed_patches(visual: Any, images: Tensor) -> Tensor:

@@ -5,10 +5,13 @@ Zhu et al., Deformable DETR, ICLR 2021, section 4.1. Plain PyTorch, the same on 
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from odise_frame.constants import constant
 
 Shapes = Sequence[tuple[int, int]]
 """Height and width of every level, in the order in which the levels are laid end to end."""
@@ -55,11 +58,14 @@ class DeformableAttention(nn.Module):
         split = (batch, queries, self.heads, self.levels, self.points, 2)
         value = self.value_proj(source).view(batch, -1, self.heads, dim // self.heads)
         # Queries go last from here on: `sample_and_sum` says why.
-        offsets = self.sampling_offsets(query).view(split).permute(0, 2, 3, 4, 1, 5).contiguous()
+        # Eight bits of a number are not enough to say where to look.
+        with torch.autocast(query.device.type, enabled=False):
+            offsets = self.sampling_offsets(query.to(self.sampling_offsets.weight.dtype))
+        offsets = offsets.view(split).permute(0, 2, 3, 4, 1, 5).contiguous()
         weights = torch.matmul(self.attention_weights.weight, query.transpose(1, 2))
         weights = (weights + self.attention_weights.bias[:, None]).view(batch, self.heads, -1, queries).softmax(dim=2)
         # From 0..1 to grid_sample's -1..1.
-        per_pixel = offsets.new_tensor([(2.0 / width, 2.0 / height) for height, width in shapes])
+        per_pixel = _per_pixel(tuple(shapes), device=offsets.device, dtype=offsets.dtype)
         grids = torch.addcmul(2.0 * reference_points - 1.0, offsets, per_pixel[:, None, None, :])
         by_point = weights.view(batch, self.heads, self.levels, self.points, queries)
         output: Tensor = self.output_proj(sample_and_sum(value, shapes, grids, by_point))
@@ -97,6 +103,17 @@ def sample_and_sum(value: Tensor, shapes: Shapes, grids: Tensor, weights: Tensor
     return output.view(batch, heads * channels, queries).transpose(1, 2)
 
 
+def autocasting(like: Tensor, dtype: torch.dtype | None) -> AbstractContextManager[object]:
+    """Products in its body are computed in `dtype`; None: nothing changes."""
+    return nullcontext() if dtype is None else torch.autocast(like.device.type, dtype=dtype)
+
+
+@constant
+def _per_pixel(shapes: tuple[tuple[int, int], ...], *, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.tensor([(2.0 / width, 2.0 / height) for height, width in shapes], device=device, dtype=dtype)
+
+
+@constant
 def pixel_centres(height: int, width: int, *, device: torch.device) -> Tensor:
     """float32 `[height * width, 2]`: (x, y) of every pixel's centre in units of the map's size, row by row."""
     y = (torch.arange(height, dtype=torch.float32, device=device) + 0.5) / height

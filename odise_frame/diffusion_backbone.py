@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from odise_frame.autoencoder import LATENT_CHANNELS
 from odise_frame.diffusion_blocks import Attend, autoencoder_middle, fused_attention, residual, transformer
-from odise_frame.noise import add_noise
+from odise_frame.noise import alphas_cumprod
 from odise_frame.sizes import OdiseSize, UnetSize, VaeSize
 
 NOISE_SEED = 42
@@ -83,13 +83,16 @@ class DiffusionBackbone(nn.Module):
     def __init__(self, size: OdiseSize) -> None:
         super().__init__()
         self.scale_factor = size.vae.scale_factor
+        # Of time step 0: one step of noise, not none.
+        share = alphas_cumprod()[0]
+        self.signal_share, self.noise_share = float(share.sqrt()), float((1.0 - share).sqrt())
         self.register_buffer("noise", shared_noise(size.noise_size), persistent=False)
 
     def encode(self, autoencoder: Any, windows: Tensor) -> Encoded:
-        """Windows float `[B, 3, H, W]` in [0, 1], sides divisible by 64."""
+        """Windows float `[B, 3, H, W]` in [0, 1], sides divisible by 64; the latent has their type."""
         encoder = autoencoder.encoder
         taps = []
-        hidden = encoder.conv_in(windows * 2.0 - 1.0)
+        hidden = encoder.conv_in(windows.to(encoder.conv_in.weight.dtype) * 2.0 - 1.0)
         for level, block in enumerate(encoder.down_blocks):
             for number, module in enumerate(block.resnets):
                 if (level, number) in _ENCODER_BLOCKS:
@@ -99,7 +102,7 @@ class DiffusionBackbone(nn.Module):
                 hidden = shrink(hidden)
         hidden = autoencoder_middle(encoder.mid_block, hidden, self.attend)
         hidden = encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(hidden)))
-        mean = autoencoder.quant_conv(hidden)[:, :LATENT_CHANNELS]
+        mean = autoencoder.quant_conv(hidden)[:, :LATENT_CHANNELS].to(windows.dtype)
         return Encoded(self.scale_factor * mean, tuple(taps))
 
     def noised(self, latent: Tensor) -> Tensor:
@@ -107,7 +110,7 @@ class DiffusionBackbone(nn.Module):
         noise = self.noise.to(latent.dtype)
         if noise.shape[-2:] != latent.shape[-2:]:
             noise = F.interpolate(noise, size=latent.shape[-2:], mode="bicubic", align_corners=False)
-        return add_noise(latent, noise, torch.zeros(1, dtype=torch.int64, device=latent.device))
+        return self.signal_share * latent + self.noise_share * noise
 
     def denoise(self, unet: Any, latent: Tensor, context: Tensor, time_offset: Tensor) -> tuple[Tensor, ...]:
         """Features 2 to 5, from one pass of the UNet at time step 0.
@@ -130,7 +133,8 @@ class DiffusionBackbone(nn.Module):
         """Features 6 and 7, from the clean latent `[B, 4, h, w]`."""
         decoder = autoencoder.decoder
         taps = []
-        hidden = decoder.conv_in(autoencoder.post_quant_conv(latent / self.scale_factor))
+        clean = (latent / self.scale_factor).to(decoder.conv_in.weight.dtype)
+        hidden = decoder.conv_in(autoencoder.post_quant_conv(clean))
         hidden = autoencoder_middle(decoder.mid_block, hidden, self.attend)
         for level, block in enumerate(decoder.up_blocks):
             for number, module in enumerate(block.resnets):
@@ -147,10 +151,12 @@ class DiffusionBackbone(nn.Module):
         self, unet: Any, latent: Tensor, context: Tensor, time_offset: Tensor, *, whole: bool
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """Features 2 to 5 and, where the `whole` network is run, its output. Arguments as of `denoise`."""
+        dtype = unet.conv_in.weight.dtype
         # Time step 0 makes cosines of 1 and sines of 0.
         step = torch.zeros(len(latent), dtype=torch.int64, device=latent.device)
-        time = unet.time_embedding(unet.time_proj(step).to(latent.dtype)) + time_offset
-        hidden = unet.conv_in(latent)
+        time = unet.time_embedding(unet.time_proj(step).to(dtype)) + time_offset.to(dtype)
+        context = context.to(dtype)
+        hidden = unet.conv_in(latent.to(dtype))
         skips = [hidden]
         for block in unet.down_blocks:
             attentions = getattr(block, "attentions", None)

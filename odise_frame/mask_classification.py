@@ -68,7 +68,7 @@ def embed_masks(clip: Any, images: Tensor, allowed: Tensor, side: int | None = N
     """
     visual = clip.visual
     seen = resize_square(images, side or visual.image_size[0], mode="bilinear", antialias=False)
-    image_tokens = embed_patches(visual, normalize_image(seen))
+    image_tokens = embed_patches(visual, normalize_image(seen).to(visual.proj.dtype))
     count = allowed.shape[1]
     # Rows: mask tokens, then class token and patches. Columns: class token and patches only.
     tokens = torch.cat([image_tokens[:, :1].expand(-1, count, -1), image_tokens], dim=1)
@@ -89,4 +89,4 @@ def embed_masks(clip: Any, images: Tensor, allowed: Tensor, side: int | None = N
         tokens = tokens + attention.out_proj(attended.transpose(1, 2).flatten(2))
         tokens = tokens + block.mlp(block.ln_2(tokens))
     embedding: Tensor = visual.ln_post(tokens) @ visual.proj
-    return embedding
+    return embedding.to(images.dtype)

@@ -225,9 +225,12 @@ class _FeedForwardLayer(nn.Module):
 
 
 def _masks(embed: Tensor, features: Tensor) -> Tensor:
-    """`[B, Q, D]` and `[B, D, h, w]` to logits `[B, Q, h, w]`."""
+    """`[B, Q, D]` and `[B, D, h, w]` to logits `[B, Q, h, w]`, of full precision whatever is around: edges are where
+    they are almost 0."""
     height, width = features.shape[-2:]
-    return (embed @ features.flatten(2)).view(*embed.shape[:2], height, width)
+    dtype = torch.promote_types(embed.dtype, torch.float32)
+    with torch.autocast(embed.device.type, enabled=False):
+        return (embed.to(dtype) @ features.to(dtype).flatten(2)).view(*embed.shape[:2], height, width)
 
 
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

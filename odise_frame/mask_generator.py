@@ -1,13 +1,19 @@
 """The mask generator: diffusion features in, class-agnostic masks and their embeddings out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from odise_frame.deformable_attention import autocasting
 from odise_frame.mask_decoder import LayerPrediction, MaskDecoder
 from odise_frame.pixel_decoder import PixelDecoder
 from odise_frame.sizes import OdiseSize
+
+FEATURES = ("s2", "s3", "s4", "s5")
+"""Of strides 4, 8, 16 and 32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class MaskGenerator(nn.Module):
 
     def __init__(self, size: OdiseSize) -> None:
         super().__init__()
+        self.autocast: torch.dtype | None = None
         self.pixel_decoder = PixelDecoder(size.feature_dim, size.mask_generator)
         self.predictor = MaskDecoder(size.mask_generator, class_agnostic=size.supervision == "caption")
 
@@ -45,15 +52,43 @@ class MaskGenerator(nn.Module):
         features: `s2` .. `s5`: `[B, feature_dim, h, w]` at strides 4, 8, 16 and 32.
         all_layers: also predict after every layer (`auxiliary`), as the losses want; costs more.
         """
-        pixels = self.pixel_decoder(features)
-        decoded = self.predictor(pixels.mask_features, pixels.memories, all_layers=all_layers)
+        scale = self.predictor.post_mask_embed.scale()
+        if all_layers:
+            pixels = self.pixel_decoder(features)
+            decoded = self.predictor(pixels.mask_features, pixels.memories, all_layers=True)
+            final, mask_features = decoded.final, pixels.mask_features
+            auxiliary, blocked_counts = decoded.auxiliary, decoded.blocked_counts
+        else:
+            found = self._predict(*(features[name] for name in FEATURES))
+            layers = len(self.predictor.transformer_cross_attention_layers)
+            mask_features, blocked_counts, rest = found[0], found[1 : 1 + layers], found[1 + layers :]
+            final = LayerPrediction(rest[0], rest[1], rest[2], rest[3] if len(rest) > 3 else None)
+            auxiliary = ()
         return MaskPredictions(
-            mask_logits=decoded.final.mask_logits,
-            mask_embed=decoded.final.mask_embed,
-            pooled_features=decoded.final.pooled_features,
-            class_logits=decoded.final.class_logits,
-            logit_scale=self.predictor.post_mask_embed.scale(),
-            mask_features=pixels.mask_features,
-            auxiliary=decoded.auxiliary,
-            blocked_counts=decoded.blocked_counts,
+            mask_logits=final.mask_logits,
+            mask_embed=final.mask_embed,
+            pooled_features=final.pooled_features,
+            class_logits=final.class_logits,
+            logit_scale=scale,
+            mask_features=mask_features,
+            auxiliary=auxiliary,
+            blocked_counts=blocked_counts,
         )
+
+    def _predict(self, *features: Tensor) -> tuple[Tensor, ...]:
+        """Mask features, blocked counts of every layer, then what `LayerPrediction` has of the last."""
+        with autocasting(features[0], self.autocast):
+            pixels = self.pixel_decoder(dict(zip(FEATURES, features, strict=True)))
+            decoded = self.predictor(pixels.mask_features, pixels.memories)
+        final = decoded.final
+        class_logits = () if final.class_logits is None else (final.class_logits,)
+        predicted = (final.mask_logits, final.mask_embed, final.pooled_features, *class_logits)
+        dtype = self.predictor.query_feat.weight.dtype
+        return (pixels.mask_features, *decoded.blocked_counts, *(value.to(dtype) for value in predicted))
+
+    def accelerate(
+        self, wrap: Callable[[Callable[..., Any]], Callable[..., Any]], autocast: torch.dtype | None
+    ) -> None:
+        """As `Backbone.accelerate`: of the work on a frame outside training."""
+        self.autocast = autocast
+        setattr(self, "_predict", wrap(type(self)._predict.__get__(self)))  # noqa: B010

@@ -5,7 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from odise_frame.constants import constant
 
+
+@constant
 def sine_positions(height: int, width: int, features: int, *, device: torch.device | None = None) -> Tensor:
     """Where every pixel is, as sines and cosines of its row and column number (Vaswani et al. 2017, in two axes).
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from odise_frame.as_reference.attention import plain_attention
-from odise_frame.clip import embed_images, resize_square
+from odise_frame.clip import embed_patches, normalize_image, resize_square
 from odise_frame.diffusion_backbone import DiffusionBackbone
 from odise_frame.diffusion_blocks import autoencoder_middle, residual
 from odise_frame.model import Odise
@@ -32,7 +32,8 @@ class WholeDiffusion(DiffusionBackbone):
     def decode(self, autoencoder: Any, latent: Tensor) -> Taps:
         """The decoded picture is thrown away."""
         decoder, taps = autoencoder.decoder, []
-        hidden = decoder.conv_in(autoencoder.post_quant_conv(latent / self.scale_factor))
+        clean = (latent / self.scale_factor).to(decoder.conv_in.weight.dtype)
+        hidden = decoder.conv_in(autoencoder.post_quant_conv(clean))
         hidden = autoencoder_middle(decoder.mid_block, hidden, self.attend)
         for level, block in enumerate(decoder.up_blocks):
             for number, module in enumerate(block.resnets):
@@ -43,6 +44,14 @@ class WholeDiffusion(DiffusionBackbone):
                 hidden = grow(hidden)
         decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(hidden)))
         return tuple(taps)
+
+
+def _see(clip: Any, images: Tensor) -> Tensor:
+    """CLIP's embeddings, from all tokens of all layers."""
+    visual = clip.visual
+    tokens = visual.transformer(embed_patches(visual, normalize_image(images)))
+    embedding: Tensor = visual.ln_post(tokens)[:, 0] @ visual.proj
+    return embedding
 
 
 def describe_frame(
@@ -63,7 +72,7 @@ def describe_frame(
             small = resize_square(
                 seen, backbone.clip_side, mode="bicubic", antialias=backbone.quirks.captioner_antialias
             )
-            caption = backbone.captioner(embed_images(frozen.clip, small), frozen.empty_prompt)
+            caption = backbone.captioner(_see(frozen.clip, small), frozen.empty_prompt)
             encode_prompts(prompt_encoder, frozen.clip, empty)
         with meter.stage("autoencoder"):
             encoded = diffusion.encode(frozen.autoencoder, seen)
