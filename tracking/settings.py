@@ -159,9 +159,12 @@ class TrackerSettings:
     wrong start is mended within about as long."""
     evidence_margin: float = 1.1
     """A track's category changes when the evidence for another is larger by this factor: at a tie nothing flickers."""
-    evidence_sharpness: float = 1.0
-    """Power to which shares of the evidence are raised to give probabilities: 1 is right where sightings repeat one
-    mistake, more where they err independently."""
+    evidence_sharpness: float = 2.0
+    """Power to which shares of the evidence are raised to give probabilities: 1 is right where all sightings repeat one
+    mistake, more where they err independently. On 3,916 segments of six development videos at 20 % drops, where labels
+    err independently, 1 is far too modest (mean probability 0.78 where 0.997 are right: calibration error 0.21, log
+    loss 0.25), and 3 is calibrated (0.001, 0.012). Networks repeat their mistakes, so 2 keeps a distance (0.011,
+    0.021). `python -m pipelines.tracking_bench.calibration`."""
     evidence_categories: int = 16
     """Categories kept per track: three times what a segment brings (5), so that a second choice is not forgotten."""
 

@@ -9,6 +9,7 @@ import pytest
 from eval.synthetic_world import vocabulary
 from pipelines.command_line.app import run
 from pipelines.tracking_bench.ablation import ablation_rows
+from pipelines.tracking_bench.calibration import Shares, calibration, collect
 from pipelines.tracking_bench.degradation import FALSE, PERFECT, Degradation, degrade
 from pipelines.tracking_bench.report import BenchReport, Sample, run_bench, samples
 from pipelines.tracking_bench.rivals import GRID, TUNED, rivals
@@ -148,3 +149,16 @@ def test_samples_leave_out_what_looks_the_same_only_where_nothing_is_degraded() 
     settings = {"perfect": PERFECT, "drops": Degradation(drops=0.2)}
     found = {s.setting: s.left_out for s in samples("dev", videos=1, levels=("medium",), settings=settings, frames=8)}
     assert found["drops"] == frozenset()
+
+
+def test_probabilities_that_say_how_often_they_are_right_are_calibrated(world: World) -> None:
+    right = np.arange(1000) % 10 < 8
+    share = np.tile([0.8, 0.2], (1000, 1))
+    shares = Shares(share, np.stack([right, ~right], axis=1))
+    assert calibration(shares, 1.0).error == pytest.approx(0.0, abs=1e-9)
+    assert calibration(shares, 1.0).accuracy == 0.8
+    assert calibration(shares, 2.0).error == pytest.approx(0.64 / 0.68 - 0.8)
+    assert calibration(shares, 1.0).log_loss < min(calibration(shares, p).log_loss for p in (0.5, 2.0))
+    found = collect([Sample("drops", world, degrade(world, Degradation(), VOCABULARY, seed=0))])
+    assert found.share.shape[1] == 5
+    assert calibration(found, 2.0).error < calibration(found, 1.0).error

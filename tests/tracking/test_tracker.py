@@ -349,7 +349,7 @@ def test_a_thing_never_becomes_stuff_by_its_probabilities(scenes) -> None:
     steps, _ = run(frames)
     (thing,) = [s for s in steps[-1].frames[0].segments if s.is_thing]
     assert thing.category == 2
-    assert dict(thing.probabilities) == pytest.approx({2: 0.8, 3: 0.2})
+    assert dict(thing.probabilities) == pytest.approx({2: 16 / 17, 3: 1 / 17})
 
 
 # State and stream
