@@ -61,8 +61,8 @@ def window_digests(image: NDArray[np.uint8], grid: WindowGrid) -> list[bytes]:
     """A fingerprint of every window of an image uint8 `[h, w, 3]` in its padded frame."""
     found = []
     for top, left in grid.corners:
-        part = np.ascontiguousarray(image[top : top + grid.side, left : left + grid.side])
-        found.append(blake2b(part, digest_size=DIGEST_BYTES).digest())
+        part = image[top : top + grid.side, left : left + grid.side]
+        found.append(blake2b(part.tobytes(), digest_size=DIGEST_BYTES).digest())
     return found
 
 

@@ -98,4 +98,6 @@ def move_labels(
     moved = flow[np.ix_(row, column)]
     then_y = np.floor((y[:, None] + moved[..., 0]) / np.float32(down)).astype(np.intp)
     then_x = np.floor((x[None] + moved[..., 1]) / np.float32(across)).astype(np.intp)
-    return labels[np.clip(then_y, 0, labels.shape[0] - 1), np.clip(then_x, 0, labels.shape[1] - 1)]
+    rows, columns = np.clip(then_y, 0, labels.shape[0] - 1), np.clip(then_x, 0, labels.shape[1] - 1)
+    result: NDArray[Label] = labels[rows, columns]
+    return result
