@@ -59,7 +59,7 @@ class DeformableAttention(nn.Module):
         value = self.value_proj(source).view(batch, -1, self.heads, dim // self.heads)
         # Queries go last from here on: `sample_and_sum` says why.
         # Eight bits of a number are not enough to say where to look.
-        with torch.autocast(query.device.type, enabled=False):
+        with not_autocasting(query):
             offsets = self.sampling_offsets(query.to(self.sampling_offsets.weight.dtype))
         offsets = offsets.view(split).permute(0, 2, 3, 4, 1, 5).contiguous()
         weights = torch.matmul(self.attention_weights.weight, query.transpose(1, 2))
@@ -101,6 +101,12 @@ def sample_and_sum(value: Tensor, shapes: Shapes, grids: Tensor, weights: Tensor
         output = summed if output is None else output + summed
     assert output is not None
     return output.view(batch, heads * channels, queries).transpose(1, 2)
+
+
+def not_autocasting(like: Tensor) -> AbstractContextManager[object]:
+    """Products in its body are computed in the type of their operands."""
+    # Tensors without memory know no autocasting.
+    return nullcontext() if like.device.type == "meta" else torch.autocast(like.device.type, enabled=False)
 
 
 def autocasting(like: Tensor, dtype: torch.dtype | None) -> AbstractContextManager[object]:
