@@ -95,7 +95,7 @@ class DiffusionWindows:
                     frozen, self._pixels([requests[i] for i in part], batch), meter=self.meter
                 )
                 for i, one in zip(part, seen, strict=False):
-                    embedding[i] = one
+                    embedding[i] = one.to(torch.float32)
         results = []
         for start in range(0, len(requests), batch):
             part_requests = requests[start : start + batch]
@@ -325,7 +325,7 @@ class TemporalCache:
             pixels = opened.padded[0, :, top : top + grid.side, left : left + grid.side]
             known = None
             if opened.plan.captions[window] != "n" and state.canvas is not None:
-                known = state.canvas.embedding[window].to(pixels.device, pixels.dtype)
+                known = state.canvas.embedding[window]
             request = WindowRequest(opened.frame.stream, opened.frame.index, window, pixels, known)
             requests.append((self.window_batch if place < whole else self.settings.refresh_batch, request))
         return requests
