@@ -156,7 +156,8 @@ def load_model(
 
     Args:
         folder: see the module.
-        dtype: of the frozen networks; what training learns is float32 always (28 million of 1.4 billion numbers).
+        dtype: of the frozen networks; CLIP's temperature and what training learns are float32 always (28 million of
+            1.4 billion numbers).
         device: where all of it goes.
 
     Raises:
@@ -226,7 +227,8 @@ def _read_part(
     """The tensors of a file, in `dtype` and on the device, in memory of their own."""
     tensors = {}
     for name, value in _checked(folder, part, expected, info):
-        moved = value.to(device, dtype, copy=True)
+        # CLIP's temperature is stored as its logarithm: rounded to 8 bits, 100 would be 98.9.
+        moved = value.to(device, dtype if value.ndim else torch.float32, copy=True)
         # Nothing overflows in the others.
         if dtype == torch.float16 and not torch.isfinite(moved).all() and torch.isfinite(value).all():
             raise InputError(

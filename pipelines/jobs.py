@@ -55,6 +55,7 @@ def segment_job(
         decoder=settings.decoder,
         uses_torch=torch_model,
         window_batch=window_batch,
+        dtype=placement.dtype,
     )
     path = _everywhere(source, placement)
     load = LoadSegmenter(
@@ -65,6 +66,7 @@ def segment_job(
         profile["versions"],
         any_versions,
         settings,
+        placement.dtype,
     )
     phases = LoadPhases(PlannedVocabulary(vocabulary, settings.vocabulary_phases), load)
     changes = len(settings.vocabulary_phases) > 1

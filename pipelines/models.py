@@ -106,6 +106,7 @@ def load_model(
     cache: str = "off",
     budget_flops: float | None = None,
     budget_ms: float | None = None,
+    dtype: str = "float32",
 ) -> Segmenter:
     """The segmenter of that name.
 
@@ -115,6 +116,7 @@ def load_model(
         cache: what a network keeps from frame to frame: `off`, `exact`, `balanced`, `fast`.
         budget_flops: operations that a frame may cost in the mean.
         budget_ms: milliseconds that a frame may take.
+        dtype: of a network's frozen weights: `float32`, `bfloat16`.
 
     Raises:
         InputError: unknown, not installed or damaged weights; a GPU that is too small for them.
@@ -123,13 +125,15 @@ def load_model(
         from pipelines.colour_segmenter import ColourSegmenter
 
         return ColourSegmenter(vocabulary)
+    from odise_frame.engine import Precision
     from odise_frame.segmenter import load_segmenter
     from odise_frame.temporal_cache import CacheSettings
 
     kept = CacheSettings.of(cache, budget_flops=budget_flops, budget_ms=budget_ms)
     if device.startswith("cuda"):
-        _require_memory(name, device)
-    return load_segmenter(name, vocabulary, device=device, threads=threads, cache=kept)
+        _require_memory(name, device, dtype)
+    precision: Precision = "bfloat16" if dtype == "bfloat16" else "float32"
+    return load_segmenter(name, vocabulary, device=device, threads=threads, cache=kept, dtype=precision)
 
 
 def with_vocabulary(segmenter: Segmenter, vocabulary: Vocabulary) -> Segmenter:
@@ -148,14 +152,15 @@ def with_vocabulary(segmenter: Segmenter, vocabulary: Vocabulary) -> Segmenter:
     return changed
 
 
-def _require_memory(name: str, device: str) -> None:
+def _require_memory(name: str, device: str, dtype: str) -> None:
     import torch
 
     from odise_frame.checkpoints import read_info
     from odise_frame.device_memory import require_room_on
     from odise_frame.segmenter import WINDOW_BATCH, find_model
 
-    require_room_on(read_info(find_model(name)).size, device, dtype=torch.float32, window_batch=WINDOW_BATCH)
+    size = read_info(find_model(name)).size
+    require_room_on(size, device, dtype=getattr(torch, dtype), window_batch=WINDOW_BATCH)
 
 
 def weights_folder(name: str) -> Path | None:

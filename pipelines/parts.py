@@ -48,6 +48,8 @@ class LoadSegmenter:
     """Other versions are fine."""
     settings: RunSettings = field(default_factory=lambda: RunSettings(cache="off"))
     """Of them, those of the cache."""
+    dtype: str = "float32"
+    """Of the network's frozen weights."""
 
     def on(self, device: str) -> "LoadSegmenter":
         """The same on another device."""
@@ -76,6 +78,7 @@ class LoadSegmenter:
             cache=self.settings.cache,
             budget_flops=self.settings.budget_flops,
             budget_ms=self.settings.budget_ms,
+            dtype=self.dtype,
         )
 
 

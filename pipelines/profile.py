@@ -22,7 +22,7 @@ def usable_cores() -> int:
 
 
 def numeric_profile(
-    *, device: str, threads: int, decoder: str | None, uses_torch: bool, window_batch: int = 1
+    *, device: str, threads: int, decoder: str | None, uses_torch: bool, window_batch: int = 1, dtype: str = "float32"
 ) -> dict[str, Any]:
     """The profile of a run, JSON-ready.
 
@@ -32,11 +32,12 @@ def numeric_profile(
         decoder: name of the decoder; None where nothing is decoded.
         uses_torch: whether the segmenter is a network.
         window_batch: frames per call of the network, padded to this size.
+        dtype: of the network's frozen weights.
     """
     packages = [*_ALWAYS, *(_NETWORK if uses_torch else ()), *((_DECODERS[decoder],) if decoder else ())]
     return {
         "device": device if uses_torch else "cpu",
-        "dtype": "float32",
+        "dtype": dtype if uses_torch else "float32",
         "threads": threads if uses_torch else 1,
         "window_batch": window_batch,
         "versions": {name: found for name in sorted(packages) if (found := installed_version(name))},

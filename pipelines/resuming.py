@@ -74,6 +74,7 @@ class Begun:
     """As in the manifest."""
     vocabulary: Vocabulary | None = None
     threads: int | None = None
+    dtype: str = "float32"
 
     @classmethod
     def of(cls, location: str) -> "Begun":
@@ -94,6 +95,7 @@ class Begun:
             settings=run.manifest.settings,
             vocabulary=run.vocabulary,
             threads=threads if isinstance(threads, int) else None,
+            dtype=str(profile.get("dtype", "float32")),
         )
 
 

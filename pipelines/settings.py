@@ -103,6 +103,9 @@ class RunSettings:
         return cls(**{**data, "vocabulary_phases": kept})
 
 
+DTYPES = ("float32", "bfloat16")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """Where and how fast a run is computed; results do not depend on it (but see `pipelines.profile`)."""
@@ -112,6 +115,8 @@ class Placement:
     """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, …"""
     threads: int | None = None
     """Threads of the network, in each worker; None is one per physical core that this process may use."""
+    dtype: str = "float32"
+    """Of the network's frozen weights: a part of the numeric profile. `bfloat16` takes half of the memory."""
     workers: int = 1
     """Chunks that are computed beside each other, each by a worker with reader, network and tracker of its own."""
     processes: bool | None = None
@@ -134,6 +139,8 @@ class Placement:
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise InputError(f"--threads takes a whole number from 1 on, got {self.threads}.")
+        if self.dtype not in DTYPES:
+            raise InputError(f"There is no --dtype {self.dtype!r}. Choose one of: {', '.join(DTYPES)}.")
         if self.workers < 1:
             raise InputError(f"--workers takes a whole number from 1 on, got {self.workers}.")
         if not 0 < self.gpus_per_worker <= 1:

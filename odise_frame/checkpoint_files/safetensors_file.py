@@ -162,7 +162,7 @@ def write_safetensors(
         for (name, (dtype, shape)), tensor in zip(entries.items(), tensors, strict=True):
             if tensor.dtype != dtype or tuple(tensor.shape) != tuple(shape):
                 raise ValueError(f"{name} is {tensor.dtype} {tuple(tensor.shape)}, announced {dtype} {tuple(shape)}")
-            data = memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+            data = tensor.contiguous().view(-1).view(torch.uint8).numpy().data
             hasher.update(data)
             file.write(data)
         file.flush()

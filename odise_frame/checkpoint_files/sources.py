@@ -24,8 +24,11 @@ class Described:
 class Weights(Protocol):
     """Tensors by name in somebody's file."""
 
-    path: Path
-    tensors: Mapping[str, Described]
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def tensors(self) -> Mapping[str, Described]: ...
 
     def read(self, name: str) -> Tensor: ...
 

@@ -166,6 +166,15 @@ Device = Annotated[
     str,
     typer.Option("--device", help="auto, cpu, cuda, cuda:1.", metavar="NAME", rich_help_panel="This machine"),
 ]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        help="float32 (as published) or bfloat16 (half of the memory), of the network's frozen weights.",
+        metavar="NAME",
+        rich_help_panel="This machine",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", help="Threads of the network.", metavar="N", rich_help_panel="This machine"),

@@ -41,6 +41,7 @@ def segment(
     executor: options.Executor = "local",
     device: options.Device = "auto",
     threads: options.Threads = None,
+    dtype: options.Dtype = "float32",
     workers: options.Workers = 1,
     address: options.Address = None,
     gpus_per_worker: options.GpusPerWorker = 1.0,
@@ -91,6 +92,7 @@ def segment(
         source = source or begun.given.get("source")
         model = model if "model" in given else begun.given.get("model", model)
         threads = threads or begun.threads
+        dtype = dtype if "dtype" in given else begun.dtype
         overlay = overlay if "overlay" in given else bool(begun.given.get("overlay", overlay))
         export = export if "export" in given else list(begun.given.get("exports", ()))
         chosen = {**begun.settings, **{name: value for name, value in chosen.items() if name in given}}
@@ -103,6 +105,7 @@ def segment(
         executor=executor,
         device=device,
         threads=threads,
+        dtype=dtype,
         workers=workers,
         address=address,
         gpus_per_worker=gpus_per_worker,

@@ -71,7 +71,7 @@ print(json.dumps({
     "seconds": time.perf_counter() - began,
     "cpu_seconds": time.process_time() - used,
     "numbers": sum(parameter.numel() for parameter in model.parameters()),
-    "dtypes": sorted({str(parameter.dtype) for name, parameter in model.frozen.named_parameters()}),
+    "dtypes": sorted({str(parameter.dtype) for name, parameter in model.frozen.named_parameters() if parameter.ndim}),
 }))
 """
 
