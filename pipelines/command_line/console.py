@@ -15,7 +15,7 @@ from videoseg.errors import InputError, VideosegError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines.progress import Progress
+    from pipelines.progress import Progress, Snapshot
 
 _PHASES = {"segment": "Segmenting", "overlay": "Drawing overlay", "export": "Exporting"}
 
@@ -132,8 +132,23 @@ def progress_bar(*, enabled: bool = True) -> "Iterator[Callable[[Progress], None
                     _PHASES.get(progress.phase, progress.phase), total=progress.total, completed=progress.done
                 )
             bar.update(tasks[progress.phase], completed=progress.done)
+            if progress.snapshot is not None:
+                bar.update(tasks[progress.phase], description=_PHASES["segment"] + _state(progress.snapshot))
 
         yield show
+
+
+def _state(snapshot: "Snapshot") -> str:
+    """Which stage the run waits for, and what went wrong on the way; ` (3/12 chunks, segment 96 %, 1 set aside)`."""
+    busiest = max(snapshot.utilisation.items(), key=lambda item: item[1], default=None)
+    words = [f"{snapshot.chunks_done}/{snapshot.chunks} chunks"] if snapshot.chunks > 1 else []
+    if busiest is not None and snapshot.workers > 1:
+        words.append(f"{busiest[0]} {busiest[1]:.0%}")
+    if snapshot.restarts:
+        words.append(f"{snapshot.restarts} restarts")
+    if snapshot.set_aside:
+        words.append(f"{snapshot.set_aside} set aside")
+    return f" ({', '.join(words)})" if words else ""
 
 
 @contextmanager
