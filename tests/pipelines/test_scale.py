@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from threading import Event
 
 import moving_shapes
 import pytest
+from command_lines import run_many
 from troubled_parts import Trouble, Troubled
 
 from pipelines.chunks import plan_chunks
@@ -315,6 +318,63 @@ def test_one_interval_is_done_again_and_a_finished_run_stays_as_it_is(
         assert counters.snapshot().frames_here == frames
         assert counters.snapshot().frames == 150
         assert checksums(folder) == unbroken
+
+
+def test_the_command_line_goes_on_with_what_it_began(long_clip: Path, unbroken: dict[str, str], tmp_path: Path) -> None:
+    """Source, words and settings are those of the run; only where it goes on is said anew."""
+    stop = Event()
+    inline, folder = Placement(executor="inline"), tmp_path / "run"
+
+    def press(progress: Progress) -> None:
+        if progress.done >= 60:
+            stop.set()
+
+    run_job(job(long_clip, inline), folder, placement=inline, products=PRODUCTS, on_progress=press, stop=stop)
+    answers, loaded = run_many(
+        [
+            ["segment", "--resume", folder, "--vocab", "cow"],
+            ["segment", "--resume", folder, "-o", tmp_path / "other"],
+            ["segment", long_clip, "-o", tmp_path / "other", "--model", "colours", "--redo", "0-1"],
+            ["segment", "--resume", folder, "--executor", "local", "--json"],
+            ["segment", "--resume", folder, "--redo", "2-2.2"],
+            ["segment", "-o", tmp_path / "other"],
+        ]
+    )
+    assert loaded == []
+    assert [answer.code for answer in answers] == [2, 2, 2, 0, 0, 2], answers
+    assert "another vocabulary" in answers[0].err
+    assert "leave out -o" in answers[1].err
+    assert "add --resume" in answers[2].err
+    assert json.loads(answers[3].out)["complete"]
+    assert "Missing argument 'SOURCE'" in answers[5].err
+    assert checksums(folder) == unbroken
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("executor", "number"), [("local", signal.SIGINT), ("ray", signal.SIGTERM)])
+def test_a_signal_ends_workers_elsewhere_within_seconds(tmp_path: Path, executor: str, number: signal.Signals) -> None:
+    """A real process, real signals; every worker is in the middle of a chunk of a long film."""
+    film = moving_shapes.write(tmp_path / "film.mp4", frames=4000, width=96, height=54)
+    out = tmp_path / "out"
+    words = ["--vocab", moving_shapes.THINGS, "--stuff", moving_shapes.STUFF, "--model", "colours", "--no-overlay"]
+    line = ["segment", film, *words, "-o", out, "--executor", executor, "--workers", "2"]
+    running = subprocess.Popen(
+        [str(Path(sys.executable).parent / "videoseg"), *map(str, line)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 300
+    while not list(out.glob("chunks/*/*")) and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(number)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 128 + number, errors
+    assert "--resume" in errors
+    stopped = open_run(out)
+    assert stopped.report["stopped"]
+    assert 0 < stopped.num_frames < 4000
+    assert not list(out.rglob("*.partial*"))
 
 
 def test_what_does_not_fit_into_the_cluster_is_said_at_once(cluster: None, long_clip: Path, tmp_path: Path) -> None:
