@@ -3,6 +3,7 @@
 The segmenter here finds the same segments over and over, in no time or after a stated one, so that what is measured is
 decoding, motion, tracking, writing and the way between them. Prints a JSON object of the figures of one measure:
 
+    python -m pipelines.scale_benchmark --measure stages --frames 240
     python -m pipelines.scale_benchmark --measure overhead --frames 1200
     python -m pipelines.scale_benchmark --measure sleeping --executor ray
     python -m pipelines.scale_benchmark --measure workers
@@ -34,11 +35,14 @@ from pipelines.jobs import segment_job
 from pipelines.progress import Progress
 from pipelines.run import run_job
 from pipelines.settings import Placement, Products, RunSettings
+from pipelines.stages import DecodeStage, MotionStage, SegmentStage, Stage, TrackStage, Window, WriteStage
 from videoseg.errors import InputError
 from videoseg.frame import Frame
 from videoseg.motion import Motion
 from videoseg.panoptic import PanopticFrame, Segment, measure_segments
 from videoseg.protocols import Segmenter, StreamState
+from videoseg.store.manifest import ChunkPlan, Manifest
+from videoseg.store.writer import RunWriter
 from videoseg.video.writer import VideoWriter
 from videoseg.vocabulary import Vocabulary
 
@@ -201,6 +205,49 @@ def measure(clip: Path, seconds: float, placement: Placement, settings: RunSetti
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def stage_costs(clip: Path, size: int = 8) -> dict[str, float]:
+    """Milliseconds of processor time per frame of each stage, one after the other in this thread.
+
+    Unlike wall time they mean the same on a machine that is busy with other things.
+    """
+    placement = Placement(executor="inline")
+    job = segment_job(clip, vocabulary(), model="colours", settings=RunSettings(), placement=placement)
+    folder = Path(tempfile.mkdtemp(prefix="videoseg-bench-"))
+    source = job.open_source()
+    info, total = source.info, source.num_selected
+    source.close()
+    assert total is not None
+    tracker = job.make_tracker()
+    manifest = Manifest.of(
+        model=MakeSleeping(0)().describe(),
+        tracker=tracker.describe(),
+        vocabulary=vocabulary(),
+        source=info,
+        chunk_plan=[ChunkPlan(number=0, start=0, stop=total)],
+    )
+    RunWriter.create(folder / "run", manifest)
+    stages: dict[str, Stage] = {
+        "decode": DecodeStage(job.open_source),
+        "motion": MotionStage(),
+        "segment": SegmentStage(MakeSleeping(0)),
+        "track": TrackStage(job.make_tracker),
+        "write": WriteStage(str(folder / "run")),
+    }
+    spent = dict.fromkeys(stages, 0.0)
+    count = -(-total // size)
+    try:
+        for number in range(count):
+            wanted = min(size, total - number * size)
+            window = Window(manifest.chunk_plan[0], number, size, wanted, last=number == count - 1)
+            for name, stage in stages.items():
+                began = time.process_time()
+                window = stage.advance(window)
+                spent[name] += time.process_time() - began
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {name: round(1000 * seconds / total, 3) for name, seconds in spent.items()}
+
+
 def _cpu() -> float:
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
@@ -214,7 +261,7 @@ def _resident() -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the figures of a measure as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", choices=("overhead", "sleeping", "workers", "memory"), required=True)
+    parser.add_argument("--measure", choices=("stages", "overhead", "sleeping", "workers", "memory"), required=True)
     parser.add_argument("--frames", type=int, default=600)
     parser.add_argument("--size", default="", help="WIDTHxHEIGHT; 1280x720, for memory 256x144")
     parser.add_argument("--executor", default="local")
@@ -229,7 +276,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = RunSettings()
     placement = Placement(executor=chosen.executor, workers=chosen.workers)
     answer: dict[str, Any] = {"measure": chosen.measure, "size": size, "executor": chosen.executor}
-    if chosen.measure == "overhead":
+    if chosen.measure == "stages":
+        costs = stage_costs(clip)
+        answer |= {"cpu_ms_per_frame": costs, "in_all": round(sum(costs.values()), 3)}
+    elif chosen.measure == "overhead":
         answer |= measure(clip, 0.0, placement, settings).to_json()
     elif chosen.measure == "sleeping":
         # What sleeping alone would take, and how much longer the run took.

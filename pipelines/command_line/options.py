@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click import MissingParameter
-from click.core import ParameterSource
 
 Output = Annotated[
     str,
@@ -240,14 +238,23 @@ Verbose = Annotated[
 
 def given(context: typer.Context) -> set[str]:
     """Names of the options that stand on the command line."""
-    return {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
 
 
-def require(context: typer.Context, **values: object) -> None:
-    """Options and arguments that are needed after all; raises as the command line does for what is missing."""
-    for parameter in context.command.params:
-        if parameter.name in values and values[parameter.name] is None:
-            raise MissingParameter(ctx=context, param=parameter)
+def require(source: str | None, output: str | None) -> tuple[str, str]:
+    """What is needed after all, where no run says it.
+
+    Raises:
+        InputError: one of them is missing.
+    """
+    from videoseg.errors import InputError
+
+    if source is None:
+        raise InputError("Missing argument SOURCE: name a video file or a folder of images, or a run with --resume.")
+    if output is None:
+        raise InputError("Missing option -o: name the run folder to write, or a run to go on with by --resume.")
+    return source, output
 
 
 def interval(text: str | None, option: str) -> tuple[float, float] | None:

@@ -70,8 +70,8 @@ def segment(
     from videoseg.vocabulary import Vocabulary
 
     begun = Begun.of(resume) if resume is not None else None
-    if begun is None and (redo is not None or allow_other_profile):
-        raise InputError("--redo and --allow-other-profile are about a run that was begun: add --resume FOLDER.")
+    if begun is None and redo is not None:
+        raise InputError("--redo is about a run that was begun: add --resume FOLDER.")
     if resume is not None and (overwrite or output not in (None, resume)):
         raise InputError("--resume names the run folder and keeps what is in it: leave out -o and --overwrite.")
     chosen = {
@@ -96,11 +96,7 @@ def segment(
         overlay = overlay if "overlay" in given else bool(begun.given.get("overlay", overlay))
         export = export if "export" in given else list(begun.given.get("exports", ()))
         chosen = {**begun.settings, **{name: value for name, value in chosen.items() if name in given}}
-    output = output or resume
-    options.require(context, source=source, output=output)
-    assert source is not None
-    assert output is not None
-    place = source
+    place, folder = options.require(source, output or resume)
     placement = Placement(
         executor=executor,
         device=device,
@@ -126,7 +122,7 @@ def segment(
         lambda: segment_job(
             place, vocabulary, model=model, settings=settings, placement=placement, any_versions=allow_other_profile
         ),
-        output,
+        folder,
         placement=placement,
         products=Products(overlay=overlay, exports=tuple(export or ())),
         overwrite=overwrite,

@@ -346,7 +346,7 @@ def test_the_command_line_goes_on_with_what_it_began(long_clip: Path, unbroken: 
     assert "leave out -o" in answers[1].err
     assert "add --resume" in answers[2].err
     assert json.loads(answers[3].out)["complete"]
-    assert "Missing argument 'SOURCE'" in answers[5].err
+    assert "Missing argument SOURCE" in answers[5].err
     assert checksums(folder) == unbroken
 
 
