@@ -7,15 +7,18 @@ import typer
 
 from pipelines.command_line import console
 from pipelines.command_line.bench_cache import cache
+from pipelines.command_line.bench_engine import engine
 from pipelines.command_line.bench_quality import quality
 from pipelines.command_line.options import AsJson, Verbose
 
 app = typer.Typer(
-    no_args_is_help=True, help="Benchmarks: who tracks best on the same segments, what a model's parts are worth."
+    no_args_is_help=True,
+    help="Benchmarks: who tracks best on the same segments, what a model's parts are worth, what the engine saves.",
 )
 
 
 app.command("quality")(quality)
+app.command("engine")(engine)
 app.command("cache")(cache)
 
 
