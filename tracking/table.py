@@ -4,7 +4,7 @@ Slots are given out lowest first and used again; nothing that comes out may depe
 `rows()`, which is in the order of birth.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -130,6 +130,12 @@ class TrackTable:
         """Slots in use, in order of birth."""
         used = np.flatnonzero(self.status)
         return used[np.argsort(self.key[used])]
+
+    def among(self, slots: Slots | Sequence[int]) -> NDArray[np.bool_]:
+        """Which of all slots are among these, bool of the length of the columns."""
+        result = np.zeros(len(self.key), dtype=bool)
+        result[slots] = True
+        return result
 
     def add(self, count: int) -> Slots:
         """Takes `count` fresh rows."""

@@ -114,13 +114,15 @@ class PanopticTracker:
         found = found[np.argsort(table.key[owner[found]])]
         slots = owner[found]
         events += life_cycle.found_again(state, slots, [how[j] for j in found.tolist()])
-        missed = rows[~np.isin(rows, slots)]
+        missed = rows[~table.among(slots)[rows]]
         self._outline(missed, stride, state)
         events += self._merges(placed, seen, observation, owner, state)
         events += life_cycle.sightings(state, observation, slots, found, settings)
         events += life_cycle.misses(state, missed, settings)
         events += self._adopt(slots, contrast, state)
-        born = np.setdiff1d(np.flatnonzero(owner < 0), list(parts))
+        unclaimed = owner < 0
+        unclaimed[list(parts)] = False
+        born = np.flatnonzero(unclaimed)
         confirmed: list[TrackEvent] = []
         if len(born):
             owner[born] = fresh = life_cycle.births(state, observation, born)
@@ -340,7 +342,7 @@ class PanopticTracker:
         free = np.flatnonzero((owner < 0) & observation.is_thing & observation.has_embedding)
         rows = table.rows()
         lost = rows[table.is_thing[rows] & table.has_embedding[rows]]
-        lost = lost[~np.isin(lost, owner)]
+        lost = lost[~table.among(owner[owner >= 0])[lost]]
         if not len(free) or not len(lost):
             return []
         place = self._predict(lost, state, size)
@@ -448,7 +450,7 @@ class PanopticTracker:
                 split.add(int(slots[i]))
         found = owner[owner >= 0]
         began = np.isnan(table.split_since[found])
-        coming_in_parts = np.isin(found, list(split))
+        coming_in_parts = table.among(list(split))[found]
         since = np.where(began, state.clock, table.split_since[found])
         table.split_since[found] = np.where(coming_in_parts, since, np.nan)
         return parts, separated
@@ -465,7 +467,7 @@ class PanopticTracker:
         settings, table = self.settings, state.tracks
         events = []
         row_of = {slot: row for row, slot in enumerate(placed.tolist())}
-        gone = ~np.isin(placed, owner) & table.is_thing[placed] & (table.misses[placed] == 0) & (seen.before > 0)
+        gone = ~table.among(owner[owner >= 0])[placed] & table.is_thing[placed] & (table.misses[placed] == 0) & (seen.before > 0)
         for row in np.flatnonzero(gone).tolist():
             slot = int(placed[row])
             j = int(seen.shared[row].argmax())
