@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from time import monotonic
 
-from pipelines.executors import Cancelled, Executor, Future, Needs, Worker
+from pipelines.executors import Cancelled, Executor, Future, Needs, Worker, WorkerLost
 from pipelines.settings import Placement
 from pipelines.stages import Stage, StageChain, Window
 from videoseg.errors import InputError, VideosegError
@@ -91,6 +91,8 @@ class Attempt:
     number: int = 1
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Stages know by it whether what they remember belongs to this attempt."""
+    alone: bool = False
+    """It was in a lane that died, with others: to know who is to blame, it has the lane for itself this time."""
     over: bool = False
     """It came to its end or was given up: whatever else comes of it is passed over."""
 
@@ -280,6 +282,8 @@ class Driver:
                 if window is not None:
                     return window
                 lane.planned = None
+            if lane.attempts and (lane.attempts[-1].alone or (self._again and self._again[0].alone)):
+                return None
             attempt = self._again.popleft() if self._again else None
             if attempt is None:
                 unit = next(pending, None)
@@ -354,7 +358,11 @@ class Driver:
         attempt = flight.attempt
         if _is_disk_full(error):
             raise error
-        if isinstance(error, InputError) or attempt.number >= self._attempts:
+        others = [other for other in lane.attempts if other is not attempt]
+        if isinstance(error, WorkerLost) and others and not self._stop.is_set():
+            self._again.append(Attempt(attempt.unit, attempt.number, alone=True))
+            self.notes.append(f"Chunk {attempt.unit.chunk.number} was begun anew: {error}")
+        elif isinstance(error, InputError) or attempt.number >= self._attempts:
             self.set_aside.append(SetAside(attempt.unit, error, attempt.number))
             if self._successes == 0 and len(self.set_aside) >= self._attempts:
                 raise error  # nothing has ever come out: this is not about one chunk
@@ -363,9 +371,8 @@ class Driver:
         else:
             self._again.append(Attempt(attempt.unit, attempt.number + 1))
             self.notes.append(f"Chunk {attempt.unit.chunk.number} was begun anew: {error}")
-        for other in lane.attempts:
-            if other is not attempt:
-                self._again.append(Attempt(other.unit, other.number))
+        lost = isinstance(error, WorkerLost)
+        self._again.extend(Attempt(other.unit, other.number, alone=lost or other.alone) for other in others)
         self._restart(lane)
 
     def _restart(self, lane: Lane) -> None:

@@ -154,7 +154,7 @@ def test_what_kills_its_worker_thrice_is_set_aside_and_the_rest_is_done(
 ) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
-    deadly = Trouble(at=60, marks=str(marks), times=3)
+    deadly = Trouble(at=60, marks=str(marks), times=9)
     with pytest.raises(
         ChunksSetAside, match=r"1 of 4 chunks .* chunk 1 \(frames 37 to 74, tried 3 times\).*killed"
     ) as said:
