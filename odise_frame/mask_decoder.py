@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from odise_frame.deformable_attention import not_autocasting
 from odise_frame.position_embedding import sine_positions
 from odise_frame.sizes import MaskGeneratorSize
 
@@ -229,7 +230,7 @@ def _masks(embed: Tensor, features: Tensor) -> Tensor:
     they are almost 0."""
     height, width = features.shape[-2:]
     dtype = torch.promote_types(embed.dtype, torch.float32)
-    with torch.autocast(embed.device.type, enabled=False):
+    with not_autocasting(embed):
         return (embed.to(dtype) @ features.to(dtype).flatten(2)).view(*embed.shape[:2], height, width)
 
 

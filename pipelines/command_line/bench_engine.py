@@ -56,9 +56,7 @@ def engine(
 
     place = resolve_device(device)
     names = (frames or ("window,square" if place == "cpu" else "720x1280")).replace(" ", "").split(",")
-    if wrong := [
-        name for name in names if name not in ("window", "square") and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", name)
-    ]:
+    if wrong := [name for name in names if not re.fullmatch(r"window|square|[1-9]\d*x[1-9]\d*", name)]:
         raise InputError(f"--frames takes window, square or HEIGHTxWIDTH, got {wrong[0]!r}.")
     torch.set_num_threads(threads)
     report = measure(

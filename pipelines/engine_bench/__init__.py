@@ -1,1 +1,1 @@
-"""What the exact engine saves: one run, the same weights and frames, as the published code computes and as ours does."""
+"""What the exact engine saves: in one run, on the same weights and frames as the published way of computing."""

@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from odise_frame.backbone import pad_frames
 from odise_frame.checkpoints import load_model
 from odise_frame.model import Odise
 from odise_frame.segmenter import find_model
 from odise_frame.sizes import load_size
 from odise_frame.timing import STAGES, StageTimes
+from odise_frame.vocabulary_text import VocabularyText
 from pipelines.engine_bench.frames import BenchFrame, bench_frame, random_model, random_text
-from pipelines.engine_bench.paths import CPU_PATHS, GPU_PATHS, Outcome, Path, ProcessorTimes, make_path
+from pipelines.engine_bench.paths import CPU_PATHS, GPU_PATHS, Outcome, Path, ProcessorTimes, Segment, make_path
 from videoseg.errors import InputError
 from videoseg.vocabulary import Vocabulary
 
@@ -199,11 +201,11 @@ def measure(
     return report
 
 
-def _time(path: Path, segment: Any, frame: BenchFrame, model: Odise, repeats: int, on_gpu: bool) -> tuple[Row, Outcome]:
-    padded = [
-        -(-side // model.size.size_divisibility) * model.size.size_divisibility for side in frame.image.shape[-2:]
-    ]
-    windows = len(model.backbone.plan(padded[0], padded[1]))
+def _time(
+    path: Path, segment: Segment, frame: BenchFrame, model: Odise, repeats: int, on_gpu: bool
+) -> tuple[Row, Outcome]:
+    padded = pad_frames(frame.image, model.size.size_divisibility)
+    windows = len(model.backbone.plan(padded.shape[-2], padded.shape[-1]))
     plain = path.engine is None or not (path.engine.compiled or path.engine.graphs)
     seconds: list[float] = []
     stages: dict[str, float] = {}
@@ -263,9 +265,7 @@ def _to_processor(outcome: Outcome) -> Outcome:
     return Outcome(outcome.id_map.cpu(), outcome.scores.cpu(), outcome.mask_logits.cpu(), taps)
 
 
-def _moved(text: Any, device: str) -> Any:
-    from dataclasses import replace
-
+def _moved(text: VocabularyText, device: str) -> VocabularyText:
     return replace(
         text,
         head_embed=text.head_embed.to(device),
