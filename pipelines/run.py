@@ -377,7 +377,7 @@ class _Part:
             tracker=tracker,
             vocabulary=self.job.vocabulary,
             source=self.info,
-            chunk_plan=plan,
+            chunk_plan=tuple(plan),
             settings=self.job.settings.to_json(),
             profile=self.job.profile,
         )

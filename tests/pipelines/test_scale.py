@@ -312,7 +312,7 @@ def test_one_interval_is_done_again_and_a_finished_run_stays_as_it_is(
 ) -> None:
     inline, folder = Placement(executor="inline"), tmp_path / "run"
     run(long_clip, folder, inline)
-    for resuming, frames in ((Resuming(), 0), (Resuming(redo=(2.0, 2.2)), 37)):
+    for resuming, frames in ((Resuming(), 0), (Resuming(redo=(2.0, 2.2)), 38)):
         counters = Counters()
         run_job(job(long_clip, inline), folder, placement=inline, products=PRODUCTS, resume=resuming, counters=counters)
         assert counters.snapshot().frames_here == frames
