@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -91,7 +92,7 @@ def _fetch(model: OfficialModel, keep: bool, on_progress: OnProgress) -> Path:
                     path,
                     sha256_prefix=file.sha256,
                     by_hand=_by_hand(file),
-                    on_progress=lambda here, total, what=file.name: on_progress(f"download {what}", here, total),  # type: ignore[misc]
+                    on_progress=partial(on_progress, f"download {file.name}"),
                 )
                 path.with_name(f"{file.name}.licence.txt").write_text(
                     f"{file.licence.title}\n{file.licence.holder}\n{file.licence.terms}\n{file.licence.url}\n",
@@ -320,7 +321,7 @@ def _convert(model: OfficialModel, sources: "dict[Role, Source]", on_progress: O
         training={"data": model.training, "licences": [licence.title for licence in model.licences]},
         beside={LICENCES_FILE: licence_text(model)},
         relatives=[folder for folder in _installed() if folder != target],
-        on_progress=lambda done, total: on_progress("convert", done, total),
+        on_progress=partial(on_progress, "convert"),
     )
     return target
 

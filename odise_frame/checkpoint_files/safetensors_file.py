@@ -75,6 +75,9 @@ class SafetensorsFile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._file.close()
 
     def read(self, name: str) -> Tensor:

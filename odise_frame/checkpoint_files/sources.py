@@ -49,7 +49,7 @@ class TorchWeights:
         return self._archive.read(self._stored[name])
 
     def close(self) -> None:
-        self._archive.__exit__()
+        self._archive.close()
 
 
 class SafetensorsWeights:
@@ -64,7 +64,7 @@ class SafetensorsWeights:
         return self._file.read(name)
 
     def close(self) -> None:
-        self._file.__exit__()
+        self._file.close()
 
 
 DIFFUSERS_PARTS = ("vae", "unet", "text_encoder")

@@ -112,6 +112,9 @@ class TorchArchive:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._file.close()
 
     def read(self, tensor: StoredTensor) -> Tensor:

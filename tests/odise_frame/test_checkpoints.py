@@ -201,7 +201,10 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
         ("odise-caption", ("not installed",)),
     ],
 )
-def test_models_that_are_not_there(name: str, words: tuple[str, ...]) -> None:
+def test_models_that_are_not_there(
+    name: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDEOSEG_CACHE", str(tmp_path))
     with pytest.raises(InputError) as caught:
         load_segmenter(name, VOCABULARY)
     for word in words:
