@@ -35,19 +35,24 @@ def recorded_samples(truth: str | Path, segments: str | Path) -> Iterator[Sample
 
     Args:
         truth: ground truth with tracks, in a format that videoseg reads.
-        segments: a run folder, or segments in such a format; videos are known by their names.
+        segments: a run folder, a folder of run folders, or segments in such a format; videos are known by their names.
+            Of a run, the segments are taken and its tracks are passed over; what its tracker drew is left out.
 
     Raises:
         InputError: no video in common.
     """
     known = read_segments(truth)
-    if (Path(segments) / MANIFEST).is_file():
-        run = open_run(segments)
-        name = Path(run.manifest.stream).stem
+    folders = [Path(segments), *sorted(path for path in Path(segments).glob("*") if path.is_dir())]
+    runs = [open_run(folder) for folder in folders if (folder / MANIFEST).is_file()]
+    if runs:
         given: dict[str, Callable[[], Iterator[PanopticFrame]]] = {
-            known.videos[0] if len(known.videos) == 1 else name: run.frames
+            Path(run.manifest.stream).stem: run.frames for run in runs
         }
-        mapping = match_categories(run.vocabulary, known.vocabulary)
+        if len(runs) == len(known.videos) == 1:
+            given = {known.videos[0]: runs[0].frames}
+        if any(run.vocabulary != runs[0].vocabulary for run in runs):
+            raise InputError(f"The runs in {segments} have different vocabularies. Measure them one by one.")
+        mapping = match_categories(runs[0].vocabulary, known.vocabulary)
     else:
         recorded = read_segments(segments)
         given = {video: _frames_of(recorded, video) for video in recorded.videos}
@@ -93,8 +98,8 @@ def _truth(frame: PanopticFrame) -> TruthFrame:
 
 
 def _translated(frame: PanopticFrame, mapping: NDArray[np.int64]) -> PanopticFrame:
-    """Categories of the ground truth; segments of categories that it does not know become void."""
-    unknown = [s.id for s in frame.segments if mapping[s.category] < 0]
+    """Categories of the ground truth; segments of categories that it does not know, or that nobody saw, become void."""
+    unknown = [s.id for s in frame.segments if mapping[s.category] < 0 or s.propagated]
     table = np.arange(int(frame.id_map.max(initial=0)) + 1, dtype=np.uint16)
     table[unknown] = 0
     kept = [

@@ -162,3 +162,29 @@ def test_probabilities_that_say_how_often_they_are_right_are_calibrated(world: W
     found = collect([Sample("drops", world, degrade(world, Degradation(), VOCABULARY, seed=0))])
     assert found.share.shape[1] == 5
     assert calibration(found, 2.0).error < calibration(found, 1.0).error
+
+
+def test_trackers_are_measured_on_what_a_model_really_gave(capsys, tmp_path) -> None:
+    """A world, two runs of `videoseg segment` over its videos, the benchmark on their segments."""
+    world, runs = tmp_path / "world", tmp_path / "runs"
+    arguments = ["--videos", "2", "--frames", "10", "--height", "64", "--width", "96"]
+    assert run(["synth", "-o", str(world), *arguments]) == 0
+    films = sorted((world / "videos").glob("*.mp4"))
+    assert len(films) == 2
+    for film in films:
+        words = ["--vocab-file", str(world / "vocabulary.yaml"), "--model", "colours", "--no-overlay", "--fill", "0.5"]
+        assert run(["segment", str(film), "-o", str(runs / film.stem), *words]) == 0
+    capsys.readouterr()
+    truth = str(world / "ground_truth")
+    assert run(["bench", "tracking", "--segments", str(runs), "--truth", truth, "--chunks", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (setting,) = report["scores"]
+    assert set(report["scores"][setting]["ours"]) == {film.stem for film in films}
+    means = report["means"][setting]
+    # Colours are no objects: few segments are right, and the oracle knows which.
+    assert 0 < means["ours"]["assa"] <= 1
+    assert means["oracle"]["deta"] == pytest.approx(means["ours"]["deta"], abs=0.02)
+    one = ["bench", "tracking", "--segments", str(runs / films[1].stem), "--truth", truth, "--chunks", "--json"]
+    assert run(one) == 0
+    again = json.loads(capsys.readouterr().out)["scores"][setting]["ours"]
+    assert again == {films[1].stem: report["scores"][setting]["ours"][films[1].stem]}
