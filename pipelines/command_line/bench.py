@@ -41,7 +41,7 @@ def tracking(
     segments: Annotated[
         str | None,
         typer.Option(
-            "--segments", help="Recorded segments (a run or a folder) instead of degraded ones.", metavar="FOLDER"
+            "--segments", help="Recorded segments (runs or a folder) instead of degraded ones.", metavar="FOLDER"
         ),
     ] = None,
     cache: Annotated[Path | None, typer.Option("--cache", help="Keep rendered videos here.", metavar="FOLDER")] = None,

@@ -31,6 +31,10 @@ def track(
         ),
     ] = None,
     decoder: options.Decoder = "pyav",
+    output_delay: options.Delay = 0,
+    fill_seconds: options.Fill = 0.0,
+    refine: options.Refine = False,
+    words_at: Annotated[list[str] | None, typer.Option("--vocab-at", "--stuff-at", hidden=True)] = None,
     overlay: options.Overlay = True,
     export: options.Export = None,
     executor: options.Executor = "local",
@@ -48,13 +52,15 @@ def track(
     * `videoseg track panoptic.json --pictures walk.mp4 -o out/ --export vipseg`
     """
     console.set_verbosity(verbose)
-    from pipelines.jobs import track_job
+    from pipelines.jobs import CANNOT_CHANGE, track_job
     from pipelines.settings import Placement, Products, RunSettings
+    from videoseg.errors import InputError
 
+    if words_at:
+        raise InputError(CANNOT_CHANGE)
+    settings = RunSettings(decoder=decoder, output_delay=output_delay, fill_seconds=fill_seconds, refine=refine)
     execute(
-        lambda: track_job(
-            segments, pictures=pictures, video=video, format=format, settings=RunSettings(decoder=decoder)
-        ),
+        lambda: track_job(segments, pictures=pictures, video=video, format=format, settings=settings),
         output,
         placement=Placement(executor=executor, device="cpu"),
         products=Products(overlay=overlay, exports=tuple(export or ())),
