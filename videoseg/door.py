@@ -124,7 +124,7 @@ def run(
 
     Raises:
         InputError: something given cannot be used.
-        VideosegError: something outside failed, or some chunks could not be computed; what was done is kept in `output`.
+        VideosegError: something outside failed, or chunks could not be computed; what was done is kept in `output`.
     """
     from videoseg.shadowing import require_no_shadow
 
