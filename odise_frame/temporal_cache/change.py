@@ -31,6 +31,8 @@ class Change:
     """Grey levels by which its picture, moved here, misses what is seen, in its worst cells."""
     mean: Floats
     """The same over the whole window."""
+    contrast: Floats
+    """Standard deviation of its brightness: the network normalises, so a miss weighs more in a flat window."""
     uncovered: Floats
     """Share of it that no window shows as it is now."""
     moved: Floats
@@ -90,7 +92,7 @@ def measure_change(
     count, factor = len(grid), reduction(*image)
     worst, mean = np.zeros(count, np.float32), np.zeros(count, np.float32)
     moved, still = np.zeros(count, np.float32), np.ones(count, bool)
-    uncovered = np.zeros(count, np.float32)
+    uncovered, contrast = np.zeros(count, np.float32), np.zeros(count, np.float32)
     changed = np.flatnonzero(~equal)
     for window in changed.tolist():
         top, left = grid.corners[window]
@@ -104,6 +106,7 @@ def measure_change(
         cells = _cell_means(np.abs(luma[rows, columns] - then))
         worst[window] = np.sort(cells, axis=None)[-_WORST:].mean()
         mean[window] = cells.mean()
+        contrast[window] = luma[rows, columns].std()
         length = np.hypot(flow[..., 0], flow[..., 1])
         moved[window] = length.mean()
         still[window] = length.max() < 0.125
@@ -112,7 +115,7 @@ def measure_change(
         order = np.argsort(age, kind="stable")
         sources = find_sources(places, changed, flows, step, grid, image, order)
         uncovered[changed] = (~sources.covered).mean(axis=1)
-    return Change(worst, mean, uncovered, moved, equal, still)
+    return Change(worst, mean, contrast, uncovered, moved, equal, still)
 
 
 def _within(side: int) -> Floats:

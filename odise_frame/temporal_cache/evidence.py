@@ -17,6 +17,8 @@ from odise_frame.temporal_cache.state import MaskMemory
 
 _SAME = 0.5
 """Intersection over union from which two masks are one: above it there is at most one such."""
+_SIMILAR = 0.1
+"""And from which what CLIP saw in one says more of the other than nothing does: a part of the same thing, mostly."""
 _LEAST_CELLS = 8
 """Cells of stride 4: CLIP tells nothing of smaller masks, so they alone are no reason to look again."""
 _STRIDE = 4
@@ -29,7 +31,7 @@ class Recalled:
     """What is remembered of Q masks."""
 
     embedding: Tensor
-    """float32 `[Q, E]`; zeros, which say nothing about any word, where a mask is new."""
+    """float32 `[Q, E]`; zeros, which say nothing about any word, where nothing like the mask was there."""
     known: Tensor
     """bool `[Q]`."""
 
@@ -68,10 +70,10 @@ def recall(memory: MaskMemory, mask_logits: Tensor, flow: Floats | None, step: S
     areas = torch.bincount(places, minlength=count).to(torch.float32)
     ratio = shared / (masks.sum(dim=1, keepdim=True) + areas - shared).clamp(min=1)
     best, which = ratio[:, 1:].max(dim=1) if count > 1 else (masks.new_zeros(len(masks)), places.new_zeros(len(masks)))
-    known = best > _SAME
+    similar = best > _SIMILAR
     embedding = memory.embedding.new_zeros(len(masks), memory.embedding.shape[1])
-    embedding[known] = memory.embedding[which[known]]
-    return Recalled(embedding, known)
+    embedding[similar] = memory.embedding[which[similar]]
+    return Recalled(embedding, best > _SAME)
 
 
 def is_new(recalled: Recalled, mask_logits: Tensor, strength: Tensor) -> bool:

@@ -235,7 +235,7 @@ class TemporalCache:
         settings, count = self.settings, len(canvas.grid)
         if step is None or settings.mode == "exact":
             nothing = np.zeros(count, np.float32)
-            change = Change(nothing, nothing, nothing, nothing, equal, equal.copy())
+            change = Change(nothing, nothing, nothing, nothing, nothing, equal, equal.copy())
         else:
             assert canvas.flows is not None
             change = measure_change(

@@ -27,6 +27,9 @@ EVIDENCE_LEAST = 4
 """Frames that CLIP need not look at the masks again, even if some are new: a new mask often takes a few frames to
 settle."""
 
+_LEAST_CONTRAST = 8.0
+"""Grey levels: a flat window is not all noise."""
+
 _NOT_COMPARABLE = 32.0
 """Grey levels by which windows miss their keyframes on average where nothing of the scene is left."""
 
@@ -146,16 +149,17 @@ def expected_error(change: Change, age: NDArray[np.int32]) -> Floats:
     return found
 
 
-DRIFT_WEIGHTS = (0.0, 0.003, 0.03, 0.5, 0.02, 0.01)
+DRIFT_WEIGHTS = (0.0, 0.001, 0.01, 0.5, 0.5, 0.02, 0.03)
 """Of `drift_features`."""
 
 
 def drift_features(change: Change, age: NDArray[np.int32]) -> Floats:
-    """What `expected_error` is linear in: float32 `[W, 6]`."""
+    """What `expected_error` is linear in: float32 `[W, 7]`."""
     columns = (
         np.ones(len(age)),
         change.worst,
         change.mean,
+        change.mean / (change.contrast + _LEAST_CONTRAST),
         change.uncovered,
         np.sqrt(change.moved),
         np.sqrt(age),

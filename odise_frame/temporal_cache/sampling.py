@@ -15,8 +15,8 @@ from odise_frame.temporal_cache.flow import Floats, Step, block_of
 from odise_frame.windows import WindowGrid
 
 _SLACK = 2.0
-"""Pixels by which a place may lie outside of a window and still be taken from its edge: half a cell of the finest
-map."""
+"""Pixels by which a place may lie outside of a window and still be taken from its edge where no neighbour shows it:
+half a cell of the finest map."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +71,7 @@ def find_sources(
     source_x = np.where(padding, x, np.clip(x + moved[..., 1], low, right))
     window = np.broadcast_to(windows[:, None], y.shape).copy()
     covered = _inside(source_y - own[:, :1], source_x - own[:, 1:], grid.side)
+    near_enough = _inside(source_y - own[:, :1], source_x - own[:, 1:], grid.side, slack=_SLACK)
     missing = np.nonzero(~covered)
     if len(missing[0]):
         at_y, at_x, at_row, at_column = y[missing], x[missing], row[missing], column[missing]
@@ -79,13 +80,13 @@ def find_sources(
             back = flows[other, at_row, at_column]
             then_y, then_x = at_y + back[:, 0], at_x + back[:, 1]
             corner = corners[other]
-            shown = _inside(then_y - corner[0], then_x - corner[1], grid.side, slack=0.0)
+            shown = _inside(then_y - corner[0], then_x - corner[1], grid.side)
             shown &= (then_y >= 0) & (then_y <= image[0]) & (then_x >= 0) & (then_x <= image[1])
             shown &= ~found & (other != window[missing])
             chosen = tuple(axis[shown] for axis in missing)
             window[chosen], source_y[chosen], source_x[chosen] = other, then_y[shown], then_x[shown]
             found |= shown
-        covered[missing] = found
+        covered[missing] = found | near_enough[missing]
     origin = corners[window]
     side = np.float32(grid.side)
     return Sources(
@@ -96,7 +97,7 @@ def find_sources(
     )
 
 
-def _inside(y: Floats, x: Floats, side: int, slack: float = _SLACK) -> NDArray[np.bool_]:
+def _inside(y: Floats, x: Floats, side: int, slack: float = 0.0) -> NDArray[np.bool_]:
     inside: NDArray[np.bool_] = (y >= -slack) & (x >= -slack) & (y <= side + slack) & (x <= side + slack)
     return inside
 

@@ -150,7 +150,7 @@ def test_what_is_bit_for_bit_the_same_has_not_changed() -> None:
 def test_a_small_new_object_is_seen_in_the_worst_cells_not_in_the_mean() -> None:
     key = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
     now = key.copy()
-    now[20:36, 80:96] = 250
+    now[24:40, 80:96] = 250
     found = change_of(now, key)
     assert found.worst[1] == pytest.approx(150, abs=1)
     assert found.mean[1] < 12

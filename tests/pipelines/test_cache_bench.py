@@ -22,7 +22,7 @@ from videoseg.errors import InputError
 def situation(frame: int, *, credit: float = 2.0) -> Situation:
     nothing = np.zeros(8, np.float32)
     ages = np.ones(8, np.int32)
-    change = Change(nothing, nothing, nothing, nothing, np.zeros(8, bool), np.zeros(8, bool))
+    change = Change(nothing, nothing, nothing, nothing, nothing, np.zeros(8, bool), np.zeros(8, bool))
     return Situation(change, nothing, ages, ages, credit, 1, 1, where=("s", frame))
 
 
