@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,12 @@ def clip_alone(model: Odise) -> None:
     model.size = replace(model.size, ensemble_seen=1.0, ensemble_unseen=1.0)
 
 
+def stretch_masks(model: Odise) -> None:
+    """CLIP sees the masks askew where there is padding, as in the published model."""
+    model.quirks = replace(model.quirks, stretched_masks=True)
+    model.look_at_masks = MethodType(Odise.look_at_masks, model)  # type: ignore[method-assign]
+
+
 def shuffle_names(vocabulary: Vocabulary) -> Vocabulary:
     """Every category goes by the names of another one of its kind, by chance."""
     rng = np.random.default_rng(_SEED)
@@ -92,6 +99,7 @@ VARIANTS = (
     Variant("empty caption", "does the implicit caption help?", change=empty_caption, other_masks=True),
     Variant("diffusion alone", "what does the mask embedding know without CLIP?", change=diffusion_alone),
     Variant("CLIP alone", "what does CLIP know without the mask embedding?", change=clip_alone),
+    Variant("masks stretched", "what does the published misalignment of CLIP's masks cost?", change=stretch_masks),
     Variant("names shuffled", "do the words matter?", rename=shuffle_names),
     Variant("mean colour", "would a look-up of mean colours name the same masks as well?", mean_colours=True),
 )

@@ -1,4 +1,4 @@
-"""Trains the small model stage by stage: render, autoencoder, clip, mosaic, unet, mask-generator, captioner, export.
+"""Trains the small model stage by stage: render, autoencoder, clip, mosaic, mosaic-again, unet, mask-generator, captioner, export.
 
 Everything lives in `--folder` (default `~/.cache/videoseg/train`); a stopped stage goes on where it was.
 """
@@ -24,6 +24,7 @@ STAGES = (
     "measure-scale",
     "clip",
     "mosaic",
+    "mosaic-again",
     "unet",
     "mask-generator",
     "captioner",
@@ -70,6 +71,13 @@ def main() -> None:
             clip = build_clip(size.clip)
             load_trained(clip, "clip", folder)
             train(mosaic_stage.build_stage(size, clip, pictures("captioned-objects")), folder, stop_at=options.stop_at)
+        case "mosaic-again":
+            clip = build_clip(size.clip)
+            load_trained(clip, "mosaic", folder)
+            stage = mosaic_stage.build_stage(
+                size, clip, pictures("captioned-objects"), mosaic_stage.AGAIN, name="mosaic-again"
+            )
+            train(stage, folder, stop_at=options.stop_at)
         case "unet":
             autoencoder, clip = build_autoencoder(size.vae), build_clip(size.clip)
             load_trained(autoencoder, "autoencoder", folder)
@@ -100,8 +108,9 @@ def _frozen_model(size: OdiseSize, folder: Path) -> Odise:
     """A model whose three frozen networks are trained."""
     odise = new_model(size)
     load_trained(odise.frozen.autoencoder, "autoencoder", folder)
-    # Both have the same text tower, all that the UNet and the mask generator read of it.
-    load_trained(odise.frozen.clip, "mosaic" if trained_seconds("mosaic", folder)[0] else "clip", folder)
+    # All have the same text tower, and that is what the UNet and the mask generator read.
+    newest = next(name for name in ("mosaic-again", "mosaic", "clip") if trained_seconds(name, folder)[0])
+    load_trained(odise.frozen.clip, newest, folder)
     load_trained(odise.frozen.unet, "unet", folder)
     odise.frozen.encode_empty_prompt()
     return odise

@@ -17,6 +17,7 @@ STAGES: dict[str, StageSettings] = {
     "autoencoder": autoencoder_stage.SETTINGS,
     "clip": clip_stage.SETTINGS,
     "mosaic": mosaic_stage.SETTINGS,
+    "mosaic-again": mosaic_stage.AGAIN,
     "unet": unet_stage.SETTINGS,
     "mask-generator": mask_generator_stage.HEADS,
     "captioner": mask_generator_stage.CAPTIONER,
