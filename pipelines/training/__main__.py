@@ -1,4 +1,4 @@
-"""Trains the small model stage by stage: render, autoencoder, clip, mosaic, mosaic-again, unet, mask-generator, captioner, export.
+"""Trains the small model stage by stage: render, autoencoder, clip, mosaic, unet, mask-generator, captioner, export.
 
 Everything lives in `--folder` (default `~/.cache/videoseg/train`); a stopped stage goes on where it was.
 """
