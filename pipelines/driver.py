@@ -422,11 +422,11 @@ class Driver:
             if lane.starting and monotonic() - lane.since > self._start_seconds:
                 self._abandon(lane)
                 self.notes.append(
-                    f"Worker {lane.number} found no place within {self._start_seconds:g} s; the run went on without it."
+                    f"Worker {lane.number} did not start within {self._start_seconds:g} s; the run went on without it."
                 )
                 if not any(other.workers for other in self._lanes):
                     raise VideosegError(
-                        f"No worker found a place within {self._start_seconds:g} s: the machines that are left are "
+                        f"No worker started within {self._start_seconds:g} s: the machines that are left are too busy, "
                         "full or gone. What was done is kept; go on with --resume."
                     )
 

@@ -36,6 +36,7 @@ from pipelines.progress import Progress
 from pipelines.run import run_job
 from pipelines.settings import Placement, Products, RunSettings
 from pipelines.stages import DecodeStage, MotionStage, SegmentStage, Stage, TrackStage, Window, WriteStage
+from pipelines.stitching import stitch_run
 from videoseg.errors import InputError
 from videoseg.frame import Frame
 from videoseg.motion import Motion
@@ -248,6 +249,32 @@ def stage_costs(clip: Path, size: int = 8) -> dict[str, float]:
     return {name: round(1000 * seconds / total, 3) for name, seconds in spent.items()}
 
 
+def stitching_cost(clip: Path, frames_per_chunk: int) -> dict[str, float]:
+    """Milliseconds of processor time for each seam between two chunks, and for the tables of each chunk."""
+    placement = Placement(executor="inline")
+    settings = RunSettings(frames_per_chunk=frames_per_chunk)
+    job = segment_job(clip, vocabulary(), model="colours", settings=settings, placement=placement)
+    folder = Path(tempfile.mkdtemp(prefix="videoseg-bench-"))
+    try:
+        job = replace(job, make_segmenter=MakeSleeping(0))
+        run = run_job(job, folder / "run", placement=placement, products=Products(overlay=False))
+        began = time.process_time()
+        table = stitch_run(run)
+        stitched = time.process_time()
+        writer = RunWriter.open(folder / "run")
+        writer.write_stitching(table)
+        writer.finish({})
+        ended = time.process_time()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    chunks = len(run.chunks)
+    return {
+        "seams": chunks - 1,
+        "ms_per_seam": round(1000 * (stitched - began) / max(1, chunks - 1), 1),
+        "ms_per_chunk_of_tables": round(1000 * (ended - stitched) / chunks, 1),
+    }
+
+
 def _cpu() -> float:
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
@@ -261,7 +288,9 @@ def _resident() -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the figures of a measure as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", choices=("stages", "overhead", "sleeping", "workers", "memory"), required=True)
+    parser.add_argument(
+        "--measure", choices=("stages", "stitching", "overhead", "sleeping", "workers", "memory"), required=True
+    )
     parser.add_argument("--frames", type=int, default=600)
     parser.add_argument("--size", default="", help="WIDTHxHEIGHT; 1280x720, for memory 256x144")
     parser.add_argument("--executor", default="local")
@@ -279,6 +308,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.measure == "stages":
         costs = stage_costs(clip)
         answer |= {"cpu_ms_per_frame": costs, "in_all": round(sum(costs.values()), 3)}
+    elif chosen.measure == "stitching":
+        answer |= stitching_cost(clip, max(24, chosen.frames // 4))
     elif chosen.measure == "overhead":
         answer |= measure(clip, 0.0, placement, settings).to_json()
     elif chosen.measure == "sleeping":
