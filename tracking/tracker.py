@@ -467,7 +467,12 @@ class PanopticTracker:
         settings, table = self.settings, state.tracks
         events = []
         row_of = {slot: row for row, slot in enumerate(placed.tolist())}
-        gone = ~table.among(owner[owner >= 0])[placed] & table.is_thing[placed] & (table.misses[placed] == 0) & (seen.before > 0)
+        gone = (
+            ~table.among(owner[owner >= 0])[placed]
+            & table.is_thing[placed]
+            & (table.misses[placed] == 0)
+            & (seen.before > 0)
+        )
         for row in np.flatnonzero(gone).tolist():
             slot = int(placed[row])
             j = int(seen.shared[row].argmax())

@@ -24,7 +24,10 @@ def segment(
     start: float | None = None,
     end: float | None = None,
     decoder: str = "pyav",
+    output_delay: int = 0,
+    fill_seconds: float = 0.0,
     cache: str = "balanced",
+    short_side: int | None = None,
     device: str = "auto",
     threads: int | None = None,
     executor: str = "local",
@@ -47,7 +50,10 @@ def segment(
         start: seconds at which to begin.
         end: seconds before which to stop.
         decoder: `pyav` or `decord`.
+        output_delay: frames by which tracks are held back, so that short false ones never appear; 15 suits files.
+        fill_seconds: tracks that are missing for up to so long are drawn where nothing else is (`Segment.propagated`).
         cache: what the network keeps of the frames before: `off`, `exact`, `balanced` or `fast`.
+        short_side: pixels that a frame's short side is resized to for the network; the model's own where None.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, …
         threads: of the network; one per usable core where None.
         executor: `local` (stages beside each other in threads) or `inline` (all in this thread).
@@ -71,7 +77,17 @@ def segment(
         source,
         _vocabulary(vocabulary, stuff, labels),
         model=model,
-        settings=RunSettings(every=every, fps=fps, start=start, end=end, decoder=decoder, cache=cache),
+        settings=RunSettings(
+            every=every,
+            fps=fps,
+            start=start,
+            end=end,
+            decoder=decoder,
+            output_delay=output_delay,
+            fill_seconds=fill_seconds,
+            cache=cache,
+            short_side=short_side,
+        ),
         placement=placement,
     )
     return stream_job(job, placement=placement)
@@ -90,7 +106,11 @@ def run(
     start: float | None = None,
     end: float | None = None,
     decoder: str = "pyav",
+    output_delay: int = 0,
+    fill_seconds: float = 0.0,
+    refine: bool = False,
     cache: str = "balanced",
+    short_side: int | None = None,
     device: str = "auto",
     threads: int | None = None,
     executor: str = "local",
@@ -110,6 +130,7 @@ def run(
 
     Args:
         source: see `segment`; so are all arguments not named here.
+        refine: joins fragments of tracks over the whole video at the end, by their looks.
         output: the run folder: a path, or a URL that fsspec knows. Must be new or empty.
         overlay: also draws `overlay.mp4`.
         exports: formats to write beside (`vipseg`, `coco_panoptic`).
@@ -150,7 +171,18 @@ def run(
         source,
         _vocabulary(vocabulary, stuff, labels),
         model=model,
-        settings=RunSettings(every=every, fps=fps, start=start, end=end, decoder=decoder, cache=cache),
+        settings=RunSettings(
+            every=every,
+            fps=fps,
+            start=start,
+            end=end,
+            decoder=decoder,
+            output_delay=output_delay,
+            fill_seconds=fill_seconds,
+            refine=refine,
+            cache=cache,
+            short_side=short_side,
+        ),
         placement=placement,
     )
     return run_job(
