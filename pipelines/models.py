@@ -107,6 +107,7 @@ def load_model(
     budget_flops: float | None = None,
     budget_ms: float | None = None,
     dtype: str = "float32",
+    short_side: int | None = None,
 ) -> Segmenter:
     """The segmenter of that name.
 
@@ -117,6 +118,7 @@ def load_model(
         budget_flops: operations that a frame may cost in the mean.
         budget_ms: milliseconds that a frame may take.
         dtype: of a network's frozen weights: `float32`, `bfloat16`.
+        short_side: of frames as a network sees them, in pixels; None is the model's own.
 
     Raises:
         InputError: unknown, not installed or damaged weights; a GPU that is too small for them.
@@ -124,6 +126,8 @@ def load_model(
     if find_model(name) == COLOURS:
         from pipelines.colour_segmenter import ColourSegmenter
 
+        if short_side is not None:
+            raise InputError("--short-side is for networks, and the model 'colours' is none. Leave it out.")
         return ColourSegmenter(vocabulary)
     from odise_frame.engine import Precision
     from odise_frame.segmenter import load_segmenter
@@ -133,7 +137,9 @@ def load_model(
     if device.startswith("cuda"):
         _require_memory(name, device, dtype)
     precision: Precision = "bfloat16" if dtype == "bfloat16" else "float32"
-    return load_segmenter(name, vocabulary, device=device, threads=threads, cache=kept, dtype=precision)
+    return load_segmenter(
+        name, vocabulary, device=device, threads=threads, cache=kept, dtype=precision, short_side=short_side
+    )
 
 
 def with_vocabulary(segmenter: Segmenter, vocabulary: Vocabulary) -> Segmenter:

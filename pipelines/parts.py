@@ -79,6 +79,7 @@ class LoadSegmenter:
             budget_flops=self.settings.budget_flops,
             budget_ms=self.settings.budget_ms,
             dtype=self.dtype,
+            short_side=self.settings.short_side,
         )
 
 

@@ -51,6 +51,9 @@ class RunSettings:
     """Operations that a frame may cost in the mean; None is what the cache's mode says."""
     budget_ms: float | None = None
     """Milliseconds that a frame may take, on live streams only."""
+    short_side: int | None = None
+    """Pixels of a frame's short side as a network sees it; None is the model's own. Windows, and with them the work,
+    go with its square."""
     refine: bool = False
     """Whether fragments of tracks are joined over the whole video once all of it was tracked."""
     vocabulary_phases: tuple[VocabularyPhase, ...] = ()
@@ -67,6 +70,8 @@ class RunSettings:
             raise InputError(f"--end ({self.end:g} s) must come after --start ({self.start:g} s).")
         if self.decoder not in DECODERS:
             raise InputError(f"There is no decoder {self.decoder!r}. Choose one of: {', '.join(DECODERS)}.")
+        if self.short_side is not None and not 32 <= self.short_side <= 4096:
+            raise InputError(f"--short-side takes pixels from 32 to 4096, got {self.short_side}.")
         if self.output_delay < 0:
             raise InputError(f"--delay takes a number of frames from 0 on, got {self.output_delay}.")
         if not 0 <= self.fill_seconds < float("inf"):
@@ -89,6 +94,8 @@ class RunSettings:
         # Left out where they say nothing, as runs from before there were such choices have it.
         if not data["refine"]:
             del data["refine"]
+        if data["short_side"] is None:
+            del data["short_side"]
         del data["vocabulary_phases"]
         if self.vocabulary_phases:
             phases = [{"frame": phase.frame, "categories": list(phase.categories)} for phase in self.vocabulary_phases]

@@ -67,6 +67,8 @@ class RunSummary:
     stages: Mapping[str, float] = field(default_factory=dict)
     """Stage -> seconds, in the order of the report."""
     lost: tuple[LostPart, ...] = ()
+    short_side: int | None = None
+    """Pixels that a network's frames were resized to; None where no network said so."""
 
     @classmethod
     def of_run(cls, run: "Run") -> "RunSummary":
@@ -77,6 +79,7 @@ class RunSummary:
         """
         report = run.report
         seconds = report.get("seconds")
+        short_side = run.manifest.model.get("short_side", "")
         return cls.of(
             run.tracks(),
             run.vocabulary,
@@ -90,6 +93,7 @@ class RunSummary:
                 LostPart(int(loss["index"]), str(loss["reason"]), loss.get("frames"))
                 for loss in report.get("losses") or []
             ],
+            short_side=int(short_side) if short_side.isdecimal() else None,
         )
 
     @classmethod
@@ -105,6 +109,7 @@ class RunSummary:
         seconds: float | None = None,
         stages: Mapping[str, float] | None = None,
         lost: "Sequence[Loss | LostPart]" = (),
+        short_side: int | None = None,
     ) -> "RunSummary":
         """From what a run knows when it ends."""
         counted: dict[int, list[Track]] = {}
@@ -144,6 +149,7 @@ class RunSummary:
             ),
             stages=dict(stages or {}),
             lost=tuple(LostPart(loss.index, loss.reason, loss.frames) for loss in lost),
+            short_side=short_side,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -174,6 +180,8 @@ class RunSummary:
                 f"{clock(track.last_time)}  in {_count(track.frames, 'frame')}"
                 for track in self.longest
             ]
+        if self.short_side is not None:
+            lines.append(f"Network: frames seen at a short side of {self.short_side} pixels")
         if self.stages:
             total = sum(self.stages.values()) or 1.0
             shares = (f"{name} {value:.1f} s ({value / total:.0%})" for name, value in self.stages.items())
