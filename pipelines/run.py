@@ -446,7 +446,9 @@ class _Part:
 
     def _finish(self, writer: RunWriter) -> Run:
         point("before stitching")
-        writer.write_stitching(stitch_run(open_run(writer.location)))
+        run = open_run(writer.location)
+        self.report.frames = run.num_frames  # what counts is on the disk; a chunk that was given up has no frames
+        writer.write_stitching(stitch_run(run))
         joined: list[TrackEvent] = []
         if self.job.settings.refine:
             table, joined = refine_run(open_run(writer.location))
