@@ -21,6 +21,9 @@ _TILE = 96
 """Pixels along a side of the tiles that panoptic inference works in: small enough that few masks meet in one and that
 they stay in the processor's cache, large enough that Python's part is small."""
 
+_STRIP_VALUES = 2**25
+"""Mask probabilities held at a time on a GPU: 128 MB."""
+
 _MARGIN = 1e-3
 """Slack, in logits, of the bounds that rule masks out of a tile: rounding is a thousand times smaller."""
 
@@ -110,6 +113,8 @@ def panoptic_inference(
     probabilities = log_probabilities.softmax(dim=-1)
     scores, labels = probabilities.max(dim=-1)
     keep = (labels != probabilities.shape[-1] - 1) & (scores > object_threshold)
+    if mask_logits.device.type == "cuda":
+        return _panoptic_in_strips(mask_logits, scores, labels, keep, geometry, things, overlap_threshold)
     queries = keep.nonzero()[:, 0]
     if len(queries) == 0:
         empty = torch.zeros(geometry.output, dtype=torch.int32, device=mask_logits.device)
@@ -129,6 +134,58 @@ def panoptic_inference(
     )
     table = torch.tensor(ids, dtype=torch.int32, device=winner.device)
     return PanopticResult(table[winner.long()] * inside, segments)
+
+
+def _panoptic_in_strips(
+    mask_logits: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    keep: Tensor,
+    geometry: Geometry,
+    things: Collection[int],
+    overlap_threshold: float,
+) -> PanopticResult:
+    """All masks over a few rows at a time, and a single wait for the device: for one that has more arithmetic to spare
+    than patience for small pieces of work."""
+    device, dtype = mask_logits.device, mask_logits.dtype
+    height, width = geometry.output
+    count = len(mask_logits)
+    rows = _Axis.of(mask_logits.shape[1], geometry.image[0], height)
+    columns = _Axis.of(mask_logits.shape[2], geometry.image[1], width)
+    across = torch.matmul(mask_logits, columns.weights_on(device, dtype).transpose(0, 1))
+    row_weights = rows.weights_on(device, dtype)
+    # Who is not kept wins nowhere; where nobody is, nobody's name comes out either.
+    strength = torch.where(keep, scores, -1.0)[:, None, None]
+    winner = torch.empty((height, width), dtype=torch.int64, device=device)
+    inside = torch.empty((height, width), dtype=torch.bool, device=device)
+    claimed = torch.zeros(count, dtype=torch.int64, device=device)
+    step = max(1, _STRIP_VALUES // (count * width))
+    for start in range(0, height, step):
+        part = slice(start, min(start + step, height))
+        probability = torch.matmul(row_weights[part], across).sigmoid_()
+        claims = probability >= 0.5
+        claimed += claims.sum(dim=(1, 2))
+        best = (probability * strength).argmax(dim=0)
+        winner[part] = best
+        inside[part] = claims.gather(0, best[None])[0]
+    # Sums of whole numbers, so their order does not matter.
+    areas = torch.zeros(2 * count, dtype=torch.int64, device=device)
+    areas.index_add_(0, (winner * 2 + inside).view(-1), torch.ones_like(winner).view(-1))
+    outside, final = areas.view(count, 2).unbind(dim=1)
+    facts = torch.stack([outside + final, claimed, final, labels, keep.long()]).double()
+    told = torch.cat([facts, scores[None].double()]).cpu()
+    kept = [int(query) for query in torch.nonzero(told[4])[:, 0]]
+    segments, ids = _emit(
+        kept,
+        [int(told[3, query]) for query in kept],
+        [float(told[5, query]) for query in kept],
+        [[int(told[fact, query]) for query in kept] for fact in range(3)],
+        things,
+        overlap_threshold,
+    )
+    table = torch.zeros(count, dtype=torch.int32)
+    table[kept] = torch.tensor(ids, dtype=torch.int32)
+    return PanopticResult(table.to(device)[winner] * inside, segments)
 
 
 def _emit(
