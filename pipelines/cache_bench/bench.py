@@ -342,7 +342,7 @@ def _price(
             "official ": policy.price(big, OFFICIAL_FRAME, True, work),
         }
         tables = {"": table, "official ": official}
-        cost = {}
+        cost: dict[str, float] = {}
         for name, flops in spent.items():
             off = tables[name].total(tables[name].uncached(work.frames, batch=tables[name].windows))
             cost |= {f"{name}all": off / flops, f"{name}gflops": flops / work.frames / 1e9}

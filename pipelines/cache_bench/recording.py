@@ -106,5 +106,5 @@ class RecordedWindows(WindowNetwork):
 def dithered(frame: Frame) -> Frame:
     """The frame with the last bit of every value set by chance (the same chance every time)."""
     rng = np.random.default_rng(frame.index)
-    rgb = (frame.rgb & 0xFE) | rng.integers(0, 2, frame.rgb.shape, dtype=np.uint8)
+    rgb = ((frame.rgb & 0xFE) | rng.integers(0, 2, frame.rgb.shape, dtype=np.uint8)).astype(np.uint8)
     return Frame(f"{frame.stream}-{DITHERED}", frame.epoch, frame.index, frame.pts, frame.time_base, frame.time, rgb)
