@@ -45,8 +45,16 @@ def _tensors(
     return tensors
 
 
+# Not `ru_maxrss`, which a new process has from the one that started it.
+_PEAK = """
+def peak():
+    with open("/proc/self/status") as status:
+        (line,) = [line for line in status if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+"""
+
 _CONVERT = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from odise_frame.checkpoint_files.conversion import Source, convert, source_digest
 from odise_frame.sizes import load_size
@@ -54,19 +62,19 @@ folder = Path(sys.argv[1])
 files = {"odise": "odise.pth", "stable-diffusion": "sd-v1-3.ckpt", "clip": "ViT-L-14-336px.pt"}
 sources = {role: Source(folder / name, source_digest(folder / name)) for role, name in files.items()}
 convert(folder / "model", load_size("odise-label"), sources, training_names=(), training={})
-print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+print(json.dumps({"peak": peak()}))
 """
 
 _LOAD = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 import torch
 from odise_frame.checkpoints import load_model
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
 began, used = time.perf_counter(), time.process_time()
 model, info = load_model(Path(sys.argv[1]) / "model", dtype=torch.bfloat16)
 print(json.dumps({
-    "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    "peak": peak(),
     "before": before,
     "seconds": time.perf_counter() - began,
     "cpu_seconds": time.process_time() - used,
@@ -77,7 +85,7 @@ print(json.dumps({
 
 
 def _run(program: str, folder: Path) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", _PEAK + program, str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
