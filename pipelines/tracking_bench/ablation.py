@@ -36,5 +36,11 @@ def ablation_rows() -> dict[str, Row]:
 
 
 def chunk_rows() -> dict[str, Row]:
-    """Ours in one piece, and in chunks that are stitched."""
-    return {ORACLE: oracle, ONLINE: ours(), "chunks of 48, overlap 24": ours(chunk=48, overlap=24)}
+    """Ours in one piece, and in chunks that are stitched; both as they are, and with fragments joined at the end."""
+    return {
+        ORACLE: oracle,
+        ONLINE: ours(),
+        "ours, refined": ours(refined=True),
+        "chunks of 48, overlap 24": ours(chunk=48, overlap=24),
+        "chunks of 48, overlap 24, refined": ours(chunk=48, overlap=24, refined=True),
+    }
