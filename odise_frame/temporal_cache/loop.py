@@ -33,6 +33,7 @@ from odise_frame.temporal_cache.planner import (
     WorstFirst,
     expected_error,
     make_plan,
+    most_at_once,
     refresh_all,
 )
 from odise_frame.temporal_cache.sampling import cell_centres, find_sources, sample_maps
@@ -267,9 +268,11 @@ class TemporalCache:
             step=step,
         )
         plan = make_plan(situation, settings, self.planner)
-        state.credit -= -(-len(plan.refreshed) // settings.refresh_batch) * settings.refresh_batch
-        # A cut is paid at once, and the stream goes on without debts.
-        state.credit = max(state.credit, -most)
+        if len(plan.refreshed) > most_at_once(count, settings) and settings.budget_ms is None:
+            # A cut is paid at once, and the stream goes on without debts.
+            state.credit = 0.0
+        else:
+            state.credit -= -(-len(plan.refreshed) // settings.refresh_batch) * settings.refresh_batch
         return plan, change
 
     def _afford(self, settings: CacheSettings, canvas: Canvas) -> tuple[float, CacheSettings]:

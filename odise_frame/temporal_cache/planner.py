@@ -114,27 +114,37 @@ class WorstFirst:
 
     def choose(self, situation: Situation, settings: CacheSettings) -> tuple[int, ...]:
         count = len(situation.age)
-        needed = ~situation.change.equal
+        changed = ~situation.change.equal
         overdue = situation.age >= settings.age_limit
-        needed &= (situation.error > settings.tolerance) | overdue
-        urgent = needed & (situation.error > settings.urgent)
-        number = affordable(situation, settings, urgent=int(urgent.sum()))
+        needed = changed & ((situation.error > settings.tolerance) | overdue)
+        number = affordable(situation, settings, urgent=int((needed & (situation.error > settings.urgent)).sum()))
         order = np.lexsort((np.arange(count), -situation.age, -situation.error.round(4), ~overdue))
-        return tuple(int(i) for i in order if needed[i])[:number]
+        chosen = [int(i) for i in order if needed[i]][:number]
+        # A place in a batch that would stay empty costs as much.
+        others = [int(i) for i in order if changed[i] and not needed[i]]
+        room = min(-len(chosen) % settings.refresh_batch, number - len(chosen))
+        return (*chosen, *others[:room])
 
 
 def affordable(situation: Situation, settings: CacheSettings, *, urgent: int = 0) -> int:
     """How many windows may be refreshed in this frame, `urgent` of them on credit."""
-    count = len(situation.age)
-    burst = max(1, int(np.ceil(settings.burst_share * count)))
+    burst = most_at_once(len(situation.age), settings)
     if situation.allowed is not None:
-        return min(situation.allowed, count)
-    earned = int(np.floor(situation.credit + 1e-6))
+        return min(situation.allowed, len(situation.age))
+    batch = min(settings.refresh_batch, burst)
+    earned = max(0, int(np.floor(situation.credit + 1e-6)))
     # Windows wait until they fill a batch: the network takes hardly longer for a full one.
-    number = earned - earned % min(settings.refresh_batch, burst) if earned > 0 else 0
-    if urgent and situation.credit > -burst:
-        number = max(number, min(urgent, burst))
-    return min(number, burst)
+    number = min(earned - earned % batch, burst)
+    on_credit = min(-(-urgent // batch) * batch, burst)
+    # Never more than a burst in debt, so that in the long run no more is spent than is earned.
+    if on_credit > number and situation.credit - on_credit >= -burst:
+        number = on_credit
+    return number
+
+
+def most_at_once(count: int, settings: CacheSettings) -> int:
+    """Windows out of `count` that one frame may refresh, cuts apart."""
+    return max(1, int(np.ceil(settings.burst_share * count)))
 
 
 def expected_error(change: Change, age: NDArray[np.int32]) -> Floats:
