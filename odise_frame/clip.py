@@ -83,7 +83,7 @@ def _first_after(layer: Any, tokens: Tensor) -> Tensor:
     weight, bias = attention.in_proj_weight, attention.in_proj_bias
     query = F.linear(normed[:, :1], weight[:width], bias[:width])
     key, value = F.linear(normed, weight[width:], bias[width:]).chunk(2, dim=-1)
-    query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    query, key, value = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key, value))
     attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
     first = tokens[:, :1] + attention.out_proj(attended)
     return (first + layer.mlp(layer.ln_2(first)))[:, 0]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import ParamSpec
+from typing import ParamSpec, cast
 
 import torch
 from torch import Tensor
@@ -26,4 +26,4 @@ def constant(make: Callable[_Arguments, Tensor]) -> Callable[_Arguments, Tensor]
         with torch.inference_mode(False), torch.no_grad():
             return make(*args, **kwargs)
 
-    return made
+    return cast(Callable[_Arguments, Tensor], made)

@@ -76,7 +76,7 @@ def autoencoder_middle(block: Any, hidden: Tensor, attend: Attend = fused_attent
 def _attention(module: Any, tokens: Tensor, context: Tensor | None, attend: Attend) -> Tensor:
     source = tokens if context is None else context
     query, key, value = module.to_q(tokens), module.to_k(source), module.to_v(source)
-    query, key, value = (x.unflatten(-1, (module.heads, -1)).transpose(1, 2) for x in (query, key, value))
+    query, key, value = (x.view(*x.shape[:2], module.heads, -1).transpose(1, 2) for x in (query, key, value))
     output: Tensor = module.to_out[0](attend(query, key, value).transpose(1, 2).flatten(2))
     return output
 
@@ -88,5 +88,5 @@ def _tokens(maps: Tensor) -> Tensor:
 
 def _map(tokens: Tensor, like: Tensor) -> Tensor:
     """The inverse, for a map of the size and the order in memory of `like`."""
-    maps = tokens.transpose(1, 2).unflatten(2, like.shape[-2:])
+    maps = tokens.transpose(1, 2).view(len(tokens), -1, *like.shape[-2:])
     return maps.contiguous() if like.is_contiguous() else maps

@@ -37,8 +37,8 @@ def _pixels(decoder: Any, maps: Mapping[str, Tensor]) -> tuple[Tensor, list[Tens
         attended = _deformable(layer.self_attn, source + position, centres, source, shapes)
         source = layer.norm1(source + attended)
         source = layer.norm2(source + layer.linear2(F.relu(layer.linear1(source))))
-    parts = source.transpose(1, 2).split([height * width for height, width in shapes], dim=2)
-    memories = [part.unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)]
+    parts = torch.split(source.transpose(1, 2), [height * width for height, width in shapes], dim=2)
+    memories = [part.view(*part.shape[:2], *shape) for part, shape in zip(parts, shapes, strict=True)]
     lateral = decoder.adapter_1(maps["s2"])
     finest = lateral + F.interpolate(memories[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False)
     return decoder.mask_features(F.relu(decoder.layer_1(finest))), memories
@@ -47,7 +47,7 @@ def _pixels(decoder: Any, maps: Mapping[str, Tensor]) -> tuple[Tensor, list[Tens
 def _deformable(module: Any, query: Tensor, centres: Tensor, source: Tensor, shapes: Shapes) -> Tensor:
     batch, count, dim = query.shape
     heads, levels, points = module.heads, module.levels, module.points
-    value = module.value_proj(source).unflatten(-1, (heads, -1))
+    value = module.value_proj(source).view(batch, -1, heads, dim // heads)
     offsets = module.sampling_offsets(query).view(batch, count, heads, levels, points, 2)
     weights = module.attention_weights(query).view(batch, count, heads, -1).softmax(dim=-1)
     sizes = query.new_tensor([(width, height) for height, width in shapes])
@@ -60,7 +60,11 @@ def _deformable(module: Any, query: Tensor, centres: Tensor, source: Tensor, sha
         grid = (2.0 * places[:, :, :, level] - 1.0).transpose(1, 2).flatten(0, 1)
         sampled.append(
             F.grid_sample(
-                plane.unflatten(2, (height, width)), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+                plane.view(batch * heads, -1, height, width),
+                grid,
+                mode="bilinear",
+                padding_mode="zeros",
+                align_corners=False,
             )
         )
     # [B * heads, d, N, levels * points]
@@ -74,7 +78,7 @@ def _decode(decoder: Any, mask_features: Tensor, memories: list[Tensor]) -> tupl
     dim = mask_features.shape[1]
     values, keys = [], []
     for memory, embed in zip(memories, decoder.level_embed.weight, strict=True):
-        position = sine_positions(*memory.shape[-2:], dim // 2, device=memory.device).flatten(1).T
+        position = sine_positions(memory.shape[-2], memory.shape[-1], dim // 2, device=memory.device).flatten(1).T
         values.append(memory.flatten(2).transpose(1, 2) + embed)
         keys.append(values[-1] + position)
     position, state = decoder.query_embed.weight, decoder.query_feat.weight[None]
@@ -123,7 +127,7 @@ def _pool(mask_features: Tensor, mask_logits: Tensor) -> Tensor:
 def _attention(module: Any, query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None) -> Tensor:
     weights, biases = module.in_proj_weight.chunk(3), module.in_proj_bias.chunk(3)
     query, key, value = (
-        F.linear(x, weight, bias).unflatten(-1, (module.heads, -1)).transpose(1, 2)
+        F.linear(x, weight, bias).view(*x.shape[:2], module.heads, -1).transpose(1, 2)
         for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
     )
     output: Tensor = module.out_proj(plain_attention(query, key, value, blocked).transpose(1, 2).flatten(2))
