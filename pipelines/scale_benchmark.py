@@ -338,7 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "highest": round(max(settled), 1),
                 "end": round(settled[-1], 1),
             },
-            "rss_spread_percent": round(100 * (max(settled) / min(settled) - 1), 2),
+            "rss_growth_percent": round(100 * (max(settled) / settled[0] - 1), 2),
         }
     json.dump(answer, sys.stdout, indent=2)
     print()
