@@ -34,6 +34,10 @@ IMPATIENT = {
     "RAY_health_check_failure_threshold": "3",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_RAYLET_START_WAIT_TIME_S": "180",
+    # Between hosts, Ray of late asks for a token that both know.
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
     "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])]),
 }
 
