@@ -7,7 +7,6 @@ import typer
 
 from pipelines.command_line import console, options
 from pipelines.command_line.outcome import execute
-from pipelines.resuming import Begun
 from videoseg.errors import InputError
 
 
@@ -66,6 +65,7 @@ def segment(
     """
     console.set_verbosity(verbose)
     from pipelines.jobs import segment_job
+    from pipelines.resuming import Begun
     from pipelines.run import Resuming
     from pipelines.settings import Placement, Products, RunSettings
     from videoseg.vocabulary import Vocabulary
