@@ -80,7 +80,7 @@ def examine() -> list[Finding]:
         _package("transformers", "transformers"),
         _package("open_clip", "open_clip_torch"),
         _decord(),
-        _package("ray", "ray", needed=False, extra="ray", note="--executor ray is not in this version"),
+        _package("ray", "ray", needed=False, extra="ray", note="for --executor ray"),
         _cores(),
         _disk(Path.cwd()),
         *_models(),
