@@ -209,6 +209,7 @@ def measure(
             for video in members:
                 work += evaluated.work[video.name]
             row.work[group], row.cost[group] = _price(policy, work, network, videos[0].frames[0].size, window_batch)
+        on_step(_in_short(row))
     on_step("noise floor")
     return Findings(
         rows=rows,
@@ -323,6 +324,14 @@ def _judge(row: Row, groups: Mapping[str, Sequence[Video]], off: _Evaluated, our
         row.values[group] = chosen | ours.joined(names, agreement=True).report().values
         found = compare(whole, off.joined(names))
         row.differences[group] = {name: found[name] for name in PUBLIC if name in found}
+
+
+def _in_short(row: Row) -> str:
+    """What can be said at once of a policy; all rows come at the end."""
+    values, cost = row.values["all"], row.cost["all"]
+    said = {"STQ": values["stq"], "PQ": values["pq"], "agreement": values["agreement.frames"]}
+    saved = ", ".join(f"{name} {times:.1f} times" for name, times in cost.items() if not name.endswith("gflops"))
+    return f"{row.policy}: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in said.items()) + f"; {saved}"
 
 
 def _price(
