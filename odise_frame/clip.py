@@ -86,7 +86,8 @@ def _first_after(layer: Any, tokens: Tensor) -> Tensor:
     query, key, value = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key, value))
     attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
     first = tokens[:, :1] + attention.out_proj(attended)
-    return (first + layer.mlp(layer.ln_2(first)))[:, 0]
+    output: Tensor = first + layer.mlp(layer.ln_2(first))
+    return output[:, 0]
 
 
 def embed_patches(visual: Any, images: Tensor) -> Tensor:

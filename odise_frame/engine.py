@@ -115,7 +115,7 @@ class Graphs:
         places = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         args = pytree.tree_unflatten(places, structure)
         # On a stream of its own, as recording wants it: libraries choose and allocate what they need.
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):

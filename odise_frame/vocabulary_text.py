@@ -68,5 +68,5 @@ class VocabularyReader:
     @torch.no_grad()
     def _embed(self, texts: Sequence[str]) -> Tensor:
         ids = self.frozen.tokenizer.clip_ids(texts)
-        texts = embed_texts(self.frozen.clip, ids.to(self.frozen.empty_prompt.device))
-        return texts.to(torch.promote_types(texts.dtype, torch.float32))
+        embed = embed_texts(self.frozen.clip, ids.to(self.frozen.empty_prompt.device))
+        return embed.to(torch.promote_types(embed.dtype, torch.float32))

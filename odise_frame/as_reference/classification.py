@@ -35,8 +35,11 @@ def embed_masks(model: Odise, image: Tensor, mask_logits: Tensor, padded: tuple[
         normed = block.ln_1(tokens)
         attention = block.attn
         heads = blocked[None].repeat(attention.num_heads, 1, 1)
+        first = normed.transpose(0, 1)
         attended, _ = F.multi_head_attention_forward(
-            *[normed.transpose(0, 1)] * 3,
+            first,
+            first,
+            first,
             attention.embed_dim,
             attention.num_heads,
             attention.in_proj_weight,
