@@ -45,8 +45,8 @@ def bench_frame(name: str, size: OdiseSize) -> BenchFrame:
     # Squares for the masks to hold on to, noise because nothing real is without.
     block = max(1, min(height, width) // 16)
     base = rng.integers(0, 224, size=(-(-height // block), -(-width // block), 3))
-    rgb = base.repeat(block, axis=0).repeat(block, axis=1)[:height, :width]
-    rgb = (rgb + rng.integers(0, 32, size=rgb.shape)).astype(np.uint8)
+    clean = base.repeat(block, axis=0).repeat(block, axis=1)[:height, :width]
+    rgb = (clean + rng.integers(0, 32, size=clean.shape)).astype(np.uint8)
     if name in ("window", "square"):
         image = torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None].to(torch.float32) / 255.0
     else:
