@@ -284,13 +284,14 @@ class OdiseSegmenter:
         state, logits = opened.state, masks.mask_logits[0]
         flows = None if state.canvas is None else state.canvas.flows
         strength = None
-        with self.times.stage("mask classification"):
-            if not cache.settings.is_exact:
+        if not cache.settings.is_exact:
+            with self.times.stage("heads"):
                 strength = self._mask_strength(masks)
-                if not opened.plan.evidence and state.masks is not None:
-                    recalled = recall(state.masks, logits, None if flows is None else flows[EVIDENCE], opened.step)
-                    if state.evidence_age < EVIDENCE_LEAST or not is_new(recalled, logits, strength):
-                        return recalled.embedding.to(logits.dtype)
+        with self.times.stage("mask classification"):
+            if strength is not None and not opened.plan.evidence and state.masks is not None:
+                recalled = recall(state.masks, logits, None if flows is None else flows[EVIDENCE], opened.step)
+                if state.evidence_age < EVIDENCE_LEAST or not is_new(recalled, logits, strength):
+                    return recalled.embedding.to(logits.dtype)
             padded = (opened.padded.shape[-2], opened.padded.shape[-1])
             seen = self.model.look_at_masks(opened.image, masks.mask_logits, padded)[0]
             work = self.ledger.of((opened.image.shape[-2], opened.image.shape[-1]))
