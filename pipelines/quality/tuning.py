@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -45,7 +46,7 @@ def main() -> None:
     _show(measure(options.world, options.model, thresholds, frames=options.frames))
 
 
-def _reading(**changes: float) -> Variant:
+def _reading(**changes: Any) -> Variant:
     def change(model: Odise) -> None:
         model.size = replace(model.size, **changes)
 
