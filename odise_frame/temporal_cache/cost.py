@@ -49,7 +49,9 @@ class CostTable:
     """Operations of one of each, by stage."""
 
     window: dict[str, int]
+    """What every window costs, whoever described it."""
     caption: int
+    """CLIP's view of a window."""
     heads: int
     look: int
     windows: int
@@ -124,9 +126,9 @@ def cost_table(size: OdiseSize, image: tuple[int, int], *, captions: bool) -> Co
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad():
-            features = model.backbone.describe_windows(
-                model.frozen, torch.zeros(1, 3, grid.side, grid.side, device="meta"), meter=window
-            )
+            pixels = torch.zeros(1, 3, grid.side, grid.side, device="meta")
+            embedding = model.backbone.embed_windows(model.frozen, pixels, meter=look)
+            features = model.backbone.describe_windows(model.frozen, pixels, embedding=embedding, meter=window)
             with window.stage("heads"):
                 model.backbone.project(features, grid.side)
             maps = {
@@ -139,7 +141,7 @@ def cost_table(size: OdiseSize, image: tuple[int, int], *, captions: bool) -> Co
                 model.look_at_masks(frame, masks.mask_logits, (height, width))
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    caption = window.flops.pop("captioner")
+    caption = look.flops["captioner"]
     return CostTable(
         window={stage: count for stage, count in window.flops.items() if count},
         caption=caption if captions else 0,
