@@ -18,8 +18,8 @@ from odise_frame.model import Odise
 from pipelines.quality.bench import Row, measure
 from pipelines.quality.variants import Variant
 
-SEEN = (0.0, 0.2, 0.4)
-UNSEEN = (0.3, 0.5, 0.65, 0.8)
+SEEN = (0.0, 0.2, 0.4, 0.6)
+UNSEEN = (0.4, 0.6, 0.7, 0.8)
 OVERLAP = (0.5, 0.6, 0.7, 0.8)
 OBJECT = (0.0, 0.2, 0.4)
 """Values that are tried."""
