@@ -59,6 +59,8 @@ class Unit:
     """None is the source that the stages were made with."""
     output: str | None = None
     """Run folder; None is the one that the stages were made with."""
+    size: "WindowSize | None" = None
+    """For pictures of this source; None is the driver's own."""
 
     @property
     def key(self) -> tuple[str | None, int]:
@@ -162,6 +164,7 @@ class Driver:
         lanes: int = 1,
         attempts: int = ATTEMPTS,
         start_seconds: float = 180.0,
+        hopeless_after: int | None = None,
     ) -> None:
         """
         Args:
@@ -170,6 +173,7 @@ class Driver:
             lanes: how many chunks are computed beside each other.
             attempts: after so many failures a unit is set aside.
             start_seconds: after which a lane whose workers did not come is given up.
+            hopeless_after: so many units set aside and none done end it all; None is as many as `attempts`.
 
         Raises:
             InputError: there is no room for so many workers.
@@ -181,6 +185,7 @@ class Driver:
         self._stop = stop
         self._attempts = attempts
         self._start_seconds = start_seconds
+        self._hopeless_after = attempts if hopeless_after is None else hopeless_after
         first = self._specs[0]
         self._gate = next((i for i, spec in enumerate(first) if spec.stop_before), 0)
         self._homes = {stage.name: _home_of(stage.name, first) for stage in make(0)}
@@ -264,15 +269,20 @@ class Driver:
         """
         more, room = True, False
         for lane in self._lanes:
-            if not lane.workers or lane.starting or len(lane.in_flight) >= self._size.in_flight:
+            if not lane.workers or lane.starting or len(lane.in_flight) >= self._room(lane):
                 continue
             window = self._next(lane, pending)
             if window is None:
                 more = False
                 continue
             self._submit(lane, window)
-            room = room or len(lane.in_flight) < self._size.in_flight
+            room = room or len(lane.in_flight) < self._room(lane)
         return more, room
+
+    def _room(self, lane: Lane) -> int:
+        """How many windows may be under way in the lane, for pictures of the size that it works on."""
+        size = lane.attempts[-1].unit.size if lane.attempts else None
+        return (size or self._size).in_flight
 
     def _next(self, lane: Lane, pending: Iterator[Unit]) -> Window | None:
         """The next window of the lane's chunk, or the first of the next chunk."""
@@ -295,8 +305,8 @@ class Driver:
 
     def _planned(self, attempt: Attempt) -> Iterator[Window]:
         """Every window of the chunk; one of unknown length goes on until one of its windows came back last."""
-        size, unit = self._size.frames, attempt.unit
-        chunk = unit.chunk
+        unit = attempt.unit
+        chunk, size = unit.chunk, (unit.size or self._size).frames
         frames = None if chunk.stop is None else chunk.stop - chunk.start + chunk.overlap
         count = None if frames is None else max(1, -(-frames // size))
         number = 0
@@ -356,7 +366,7 @@ class Driver:
     def _fail(self, lane: Lane, flight: InFlight, error: Exception) -> None:
         """A window failed: its unit is tried again or set aside, the lane's other units begin anew."""
         attempt = flight.attempt
-        if _is_disk_full(error):
+        if is_disk_full(error):
             raise error
         others = [other for other in lane.attempts if other is not attempt]
         if isinstance(error, WorkerLost) and others and not self._stop.is_set():
@@ -364,7 +374,7 @@ class Driver:
             self.notes.append(f"Chunk {attempt.unit.chunk.number} was begun anew: {error}")
         elif isinstance(error, InputError) or attempt.number >= self._attempts:
             self.set_aside.append(SetAside(attempt.unit, error, attempt.number))
-            if self._successes == 0 and len(self.set_aside) >= self._attempts:
+            if self._successes == 0 and len(self.set_aside) >= self._hopeless_after:
                 raise error  # nothing has ever come out: this is not about one chunk
         elif self._stop.is_set():
             self.stopped = True
@@ -542,5 +552,5 @@ def _name(stage: str, lane: Lane, lanes: int) -> str:
     return stage if lanes == 1 else f"{stage}-{lane.number}"
 
 
-def _is_disk_full(error: Exception) -> bool:
+def is_disk_full(error: Exception) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK_FULL

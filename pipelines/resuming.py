@@ -98,6 +98,20 @@ class Begun:
             dtype=str(profile.get("dtype", "float32")),
         )
 
+    @classmethod
+    def of_files(cls, data: Mapping[str, Any]) -> "Begun":
+        """Of a run over many files, from its `files.json`."""
+        given, profile = dict(data["given"]), data["profile"]
+        given["source"] = given.get("list", given.get("source"))
+        threads = profile.get("threads") if "torch" in profile.get("versions", {}) else None
+        return cls(
+            given=given,
+            settings=data["settings"],
+            vocabulary=Vocabulary.from_json(data["vocabulary"]),
+            threads=threads if isinstance(threads, int) else None,
+            dtype=str(profile.get("dtype", "float32")),
+        )
+
 
 def _meets(chunk: Any, redo: tuple[float, float]) -> bool:
     totals = chunk.track_totals()

@@ -126,7 +126,7 @@ class RunReport:
     def to_json(self) -> dict[str, Any]:
         return {
             "started": self.started,
-            "finished": _now(),
+            "finished": now(),
             "host": socket.gethostname(),
             "platform": platform.platform(),
             "executor": self.executor,
@@ -237,7 +237,7 @@ def run_job(
     if not goes_on:
         require_free(folder.location, overwrite=overwrite or resume is not None)
     executor = make_executor(placement.executor, placement.executor_options())
-    report = RunReport(started=_now(), executor=executor.name, workers=placement.workers)
+    report = RunReport(started=now(), executor=executor.name, workers=placement.workers)
     report.given = {**job.given, "overlay": products.overlay, "exports": list(products.exports)} if job.given else {}
     try:
         disk = estimate(folder.location, info.width, info.height, total, products)
@@ -251,23 +251,39 @@ def run_job(
         executor.close()
     writer = RunWriter.open(folder.location)
     if not report.set_aside:
-        for name in products.exports:
-            if not stop.is_set():
-                on_progress(Progress("export", 0, None))
-                export_began = perf_counter()
-                writer.remove(f"{EXPORTS}/{name}")
-                export_run(run, name)
-                point(f"after export {name}")
-                report.seconds_by_stage[f"export {name}"] = perf_counter() - export_began
-                report.products[name] = f"{EXPORTS}/{name}"
-        if products.overlay and not stop.is_set():
-            _make_overlay(job, run, info, total, placement, report, on_progress, stop)
+        make_products(job, run, info, total, placement, products, report, on_progress, stop)
     report.stopped = report.stopped or stop.is_set()
     report.seconds = perf_counter() - began
     writer.write_report(report.to_json() | {"complete": run.complete and not report.stopped})
     if report.set_aside:
         _say_set_aside(report, len(run.manifest.chunk_plan), run.location)
     return open_run(output)
+
+
+def make_products(
+    job: Job,
+    run: Run,
+    info: SourceInfo,
+    total: int | None,
+    placement: Placement,
+    products: Products,
+    report: RunReport,
+    on_progress: Callable[[Progress], None],
+    stop: Event,
+) -> None:
+    """Exports and overlay of a run whose tables are there."""
+    writer = RunWriter.open(run.location)
+    for name in products.exports:
+        if not stop.is_set():
+            on_progress(Progress("export", 0, None))
+            began = perf_counter()
+            writer.remove(f"{EXPORTS}/{name}")
+            export_run(run, name)
+            point(f"after export {name}")
+            report.seconds_by_stage[f"export {name}"] = perf_counter() - began
+            report.products[name] = f"{EXPORTS}/{name}"
+    if products.overlay and not stop.is_set():
+        _make_overlay(job, run, info, total, placement, report, on_progress, stop)
 
 
 def _say_set_aside(report: RunReport, chunks: int, location: str) -> None:
@@ -362,7 +378,7 @@ class _Part:
         return Driver(
             self.executor,
             lambda lane: [
-                *_stages(self.job, lane, self.executor.name),
+                *stages_of(self.job, lane, self.executor.name),
                 StageSpec("write", partial(WriteStage, self.output), cpus=0, actor="track"),
             ],
             _window_size(self.info, self.placement, -(-lanes // self.executor.machines())),
@@ -445,22 +461,27 @@ class _Part:
         driver.notes.clear()
 
     def _finish(self, writer: RunWriter) -> Run:
-        point("before stitching")
-        run = open_run(writer.location)
-        self.report.frames = run.num_frames  # what counts is on the disk; a chunk that was given up has no frames
-        writer.write_stitching(stitch_run(run))
-        joined: list[TrackEvent] = []
-        if self.job.settings.refine:
-            table, joined = refine_run(open_run(writer.location))
-            writer.write_stitching(table)
-        point("in stitching")
-        return writer.finish(self.report.to_json(), further_events=joined)
+        return finish_tables(self.job, writer, self.report)
 
     def _finish_failed(self, writer: RunWriter) -> None:
         """Leaves what was done in order, where that can still be done."""
         # The first failure is the one to hear about, and the shards stand without tables.
         with contextlib.suppress(VideosegError):
             self._finish(writer)
+
+
+def finish_tables(job: Job, writer: RunWriter, report: RunReport) -> Run:
+    """All finished chunks to stitched tables."""
+    point("before stitching")
+    run = open_run(writer.location)
+    report.frames = run.num_frames  # what counts is on the disk; a chunk that was given up has no frames
+    writer.write_stitching(stitch_run(run))
+    joined: list[TrackEvent] = []
+    if job.settings.refine:
+        table, joined = refine_run(open_run(writer.location))
+        writer.write_stitching(table)
+    point("in stitching")
+    return writer.finish(report.to_json(), further_events=joined)
 
 
 def stream_job(job: Job, *, placement: Placement | None = None, stop: Event | None = None) -> Iterator[PanopticFrame]:
@@ -478,7 +499,7 @@ def stream_job(job: Job, *, placement: Placement | None = None, stop: Event | No
         source.close()
     try:
         # What was given out cannot be taken back, so nothing is tried again.
-        driver = Driver(executor, _stages(job), _window_size(info, placement), stop or Event(), attempts=1)
+        driver = Driver(executor, stages_of(job), _window_size(info, placement), stop or Event(), attempts=1)
         for window in driver.windows([Unit(ChunkPlan(number=0, start=0, stop=total))]):
             yield from window.results
         if driver.set_aside:
@@ -498,13 +519,14 @@ def track_frames(frames: Iterable[PanopticFrame], vocabulary: Vocabulary | None)
         yield from tracker.finish(state).frames
 
 
-def _stages(job: Job, lane: int = 0, executor: str = "local") -> list[StageSpec]:
+def stages_of(job: Job, lane: int = 0, executor: str = "local", *, many: bool = False) -> list[StageSpec]:
+    """The stages of a job; with `many`, every chunk names the source that it is from."""
     make_segmenter = job.make_segmenter
     if isinstance(make_segmenter, LoadSegmenter) and make_segmenter.device == "cuda" and executor == "local":
         # Ray shows each actor its own device; here the workers take turns.
         make_segmenter = make_segmenter.on(f"cuda:{lane % _gpus_here()}")
     return [
-        StageSpec("decode", partial(DecodeStage, job.open_source), actor="decode"),
+        StageSpec("decode", partial(DecodeStage, None if many else job.open_source), actor="decode"),
         StageSpec("motion", MotionStage if job.has_pictures else NoMotionStage, cpus=0, actor="decode"),
         StageSpec("segment", partial(SegmentStage, make_segmenter), gpus=job.gpus, stop_before=True, actor="segment"),
         StageSpec("track", partial(TrackStage, job.make_tracker), actor="track"),
@@ -559,5 +581,5 @@ def _make_overlay(
         report.products["overlay"] = OVERLAY
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

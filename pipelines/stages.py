@@ -101,9 +101,10 @@ class Turn:
 class DecodeStage:
     """Takes the next frames of the chunk from the source."""
 
-    def __init__(self, open_source: Callable[[], Source]) -> None:
+    def __init__(self, open_source: Callable[[], Source] | None = None) -> None:
+        """Without a source here, every window names its own."""
         self._open_source = open_source
-        self._source: Source | None = open_source()
+        self._source: Source | None = None if open_source is None else open_source()
         self._frames: Iterator[Frame] | None = None
         self._ahead: Frame | None = None
         """The first frame of the next window."""
@@ -118,8 +119,10 @@ class DecodeStage:
     def restore(self, data: bytes) -> None:
         """Goes on where another stage was."""
         self._turn.expected, self._at, self._open_source, going_on = pickle.loads(data)
-        self._source = self._open_source()
-        self._frames, self._ahead = (self._source.frames(self._at) if going_on else None), None
+        self._source = None if self._open_source is None else self._open_source()
+        self._frames, self._ahead = None, None
+        if going_on and self._source is not None:
+            self._frames = self._source.frames(self._at)
 
     def advance(self, window: Window) -> Window:
         began = perf_counter()
@@ -168,6 +171,7 @@ class DecodeStage:
             self._close()
             self._open_source = window.open_source
         if self._source is None:
+            assert self._open_source is not None
             self._source = self._open_source()
         first = window.chunk.start - window.chunk.overlap
         self._frames, self._ahead, self._at = self._source.frames(first, window.chunk.stop), None, first

@@ -240,6 +240,15 @@ AllowOtherProfile = Annotated[
         rich_help_panel="Going on",
     ),
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        help="Serve the run's numbers for Prometheus at this port, under /metrics.",
+        metavar="PORT",
+        rich_help_panel="This machine",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Verbose = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv everything.", show_default=False)

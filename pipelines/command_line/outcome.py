@@ -24,6 +24,7 @@ def execute(
     overwrite: bool,
     as_json: bool,
     resume: "Resuming | None" = None,
+    metrics_port: int | None = None,
 ) -> None:
     """Runs a job into a folder and says what came of it.
 
@@ -32,11 +33,14 @@ def execute(
         ChunksSetAside: some chunks failed; what came of the others was said.
     """
     with interruption() as interrupted:
+        from pipelines.metrics import serving_metrics
+        from pipelines.progress import Counters
         from pipelines.run import ChunksSetAside, run_job
         from videoseg.store.reader import open_run
 
         job = make_job()
-        with console.progress_bar(enabled=not as_json) as show:
+        counters = Counters()
+        with console.progress_bar(enabled=not as_json) as show, serving_metrics(metrics_port, counters):
 
             def on_progress(progress: "Progress") -> None:
                 interrupted.armed = True
@@ -53,6 +57,7 @@ def execute(
                     on_progress=on_progress,
                     on_note=console.warn,
                     stop=interrupted.stop,
+                    counters=counters,
                 )
             except ChunksSetAside:
                 if not as_json:

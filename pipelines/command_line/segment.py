@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipelines.command_line import console, options
+from pipelines.command_line.many_outcome import execute_files
 from pipelines.command_line.outcome import execute
 from videoseg.errors import InputError
 
@@ -13,7 +14,12 @@ from videoseg.errors import InputError
 def segment(
     context: typer.Context,
     source: Annotated[
-        str | None, typer.Argument(help="A video file or a folder of images.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A video file or a folder of images; or many: a folder of videos, a glob in quotes, a list (.txt, "
+            ".csv, Ego4D's ego4d.json or manifest.csv).",
+            show_default=False,
+        ),
     ] = None,
     output: options.OptionalOutput = None,
     vocab: options.Vocab = "",
@@ -49,6 +55,7 @@ def segment(
     redo: options.Redo = None,
     allow_other_profile: options.AllowOtherProfile = False,
     overwrite: options.Overwrite = False,
+    metrics_port: options.MetricsPort = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> None:
@@ -59,18 +66,30 @@ def segment(
     * `videoseg segment walk.mp4 --vocab "person; dog, puppy; car" --stuff "sky; road, street; grass" -o out/`
     * `videoseg segment walk.mp4 --labels coco --vocab "red scooter" -o out/ --fps 5`
     * `videoseg segment film.mp4 --labels coco -o out/ --executor ray --address head:6379 --workers 8`
+    * `videoseg segment films/ --labels coco -o out/ --workers 4` — all videos of a folder, a run folder for each
+    * `videoseg segment films.csv --labels coco -o out/` — a list: path, and if you like name, start, end
     * `videoseg segment walk.mp4 --vocab person -o out/ --delay 15 --fill 0.5 --refine` — steadiest tracks
     * `videoseg segment --resume out/` — goes on where a run was ended, with any executor
     * `videoseg segment frames/ --vocab-file street.yaml -o out/ --no-overlay --export vipseg --json`
     """
     console.set_verbosity(verbose)
+    from pipelines.file_list import FileEntry, is_file_list, read_file_list
     from pipelines.jobs import segment_job
+    from pipelines.many_files import is_files_folder, read_files
     from pipelines.resuming import Begun
-    from pipelines.run import Resuming
+    from pipelines.run import Job, Resuming
     from pipelines.settings import Placement, Products, RunSettings
     from videoseg.vocabulary import Vocabulary
 
-    begun = Begun.of(resume) if resume is not None else None
+    entries: tuple[FileEntry, ...] = ()
+    if resume is not None and is_files_folder(resume):
+        before = read_files(resume)
+        entries = tuple(FileEntry(**entry) for entry in before["entries"])
+        begun: Begun | None = Begun.of_files(before)
+    else:
+        begun = Begun.of(resume) if resume is not None else None
+        if source is not None and is_file_list(source):
+            entries = read_file_list(source)
     if begun is None and redo is not None:
         raise InputError("--redo is about a run that was begun: add --resume FOLDER.")
     if resume is not None and (overwrite or output not in (None, resume)):
@@ -120,16 +139,48 @@ def segment(
         things = options.at_frames(vocab_at, "--vocab-at")
         plan = plan_vocabulary(vocabulary, things, options.at_frames(stuff_at, "--stuff-at"))
         vocabulary, settings = plan.vocabulary, replace(settings, vocabulary_phases=plan.phases)
+    resuming = (
+        None if resume is None else Resuming(any_profile=allow_other_profile, redo=options.interval(redo, "--redo"))
+    )
+    products = Products(overlay=overlay, exports=tuple(export or ()))
+    if entries:
+        entries = tuple(
+            replace(
+                entry,
+                start=settings.start if entry.start is None else entry.start,
+                end=settings.end if entry.end is None else entry.end,
+            )
+            for entry in entries
+        )
+
+        def job_of(entry: FileEntry) -> Job:
+            cut = replace(settings, start=entry.start, end=entry.end)
+            job = segment_job(
+                entry.path, vocabulary, model=model, settings=cut, placement=placement, any_versions=allow_other_profile
+            )
+            return replace(job, given={**job.given, "list": place})
+
+        execute_files(
+            entries,
+            job_of,
+            folder,
+            placement=placement,
+            products=products,
+            overwrite=overwrite,
+            resume=resuming,
+            metrics_port=metrics_port,
+            as_json=as_json,
+        )
+        return
     execute(
         lambda: segment_job(
             place, vocabulary, model=model, settings=settings, placement=placement, any_versions=allow_other_profile
         ),
         folder,
         placement=placement,
-        products=Products(overlay=overlay, exports=tuple(export or ())),
+        products=products,
         overwrite=overwrite,
-        resume=None
-        if resume is None
-        else Resuming(any_profile=allow_other_profile, redo=options.interval(redo, "--redo")),
+        resume=resuming,
+        metrics_port=metrics_port,
         as_json=as_json,
     )

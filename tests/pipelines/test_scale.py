@@ -22,7 +22,7 @@ from pipelines.driver import Driver, Unit, WindowSize
 from pipelines.executors import make_executor
 from pipelines.jobs import segment_job
 from pipelines.progress import Counters, Progress
-from pipelines.run import ChunksSetAside, Job, Resuming, _stages, run_job
+from pipelines.run import ChunksSetAside, Job, Resuming, run_job, stages_of
 from pipelines.settings import Placement, Products, RunSettings
 from videoseg.errors import InputError
 from videoseg.store.reader import Run, open_run
@@ -210,7 +210,7 @@ def test_a_stream_moves_between_workers_in_its_middle(long_clip: Path, tmp_path:
     for moves in (False, True):
         made = make_executor(executor)
         driver = Driver(
-            made, _stages(job(long_clip, Placement())), WindowSize(frames=7, in_flight=3), Event(), attempts=1
+            made, stages_of(job(long_clip, Placement())), WindowSize(frames=7, in_flight=3), Event(), attempts=1
         )
         tracked = []
         for count, window in enumerate(driver.windows([Unit(plan_chunks(150)[0])])):

@@ -74,3 +74,8 @@ class _Wrapped:
         for frame in frames:
             self._trouble.meet(frame.index)
             yield frame
+
+
+def kill_me() -> Any:
+    """A source that ends the process that opens it."""
+    os.kill(os.getpid(), signal.SIGKILL)

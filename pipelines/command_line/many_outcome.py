@@ -1,0 +1,90 @@
+"""Running a job over many files for a person: progress, signals, and what is said of each file at the end."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from pipelines.command_line import console
+from pipelines.command_line.interruption import interruption
+
+if TYPE_CHECKING:
+    from pipelines.file_list import FileEntry
+    from pipelines.many_files import FilesSummary
+    from pipelines.progress import Progress
+    from pipelines.run import Job, Resuming
+    from pipelines.settings import Placement, Products
+
+_TOLD = 20
+"""Lines about single files on the terminal; all are in `summary.json`."""
+
+
+def execute_files(
+    entries: "Sequence[FileEntry]",
+    make_job: "Callable[[FileEntry], Job]",
+    output: str,
+    *,
+    placement: "Placement",
+    products: "Products",
+    overwrite: bool,
+    as_json: bool,
+    resume: "Resuming | None" = None,
+    metrics_port: int | None = None,
+) -> None:
+    """Runs the jobs into folders below `output` and says what came of them.
+
+    Raises:
+        typer.Exit: 1 where some entries have no results, or the exit code of a signal.
+    """
+    with interruption() as interrupted:
+        from pipelines.many_files import run_files
+        from pipelines.metrics import serving_metrics
+        from pipelines.progress import Counters
+
+        counters = Counters()
+        with console.progress_bar(enabled=not as_json) as show, serving_metrics(metrics_port, counters):
+
+            def on_progress(progress: "Progress") -> None:
+                interrupted.armed = True
+                show(progress)
+
+            summary = run_files(
+                entries,
+                make_job,
+                output,
+                placement=placement,
+                products=products,
+                overwrite=overwrite,
+                resume=resume,
+                on_progress=on_progress,
+                stop=interrupted.stop,
+                counters=counters,
+            )
+        tell_files(summary, as_json=as_json)
+        if interrupted.signal is not None and not summary.complete:
+            console.say(
+                f"Stopped. What was done is in {summary.location}; "
+                f"`videoseg segment --resume {summary.location}` goes on."
+            )
+            raise typer.Exit(interrupted.exit_code)
+        if not summary.all_good:
+            raise typer.Exit(1)
+
+
+def tell_files(summary: "FilesSummary", *, as_json: bool) -> None:
+    """Prints how many files came to which end, and why those that did not go well did not."""
+    from pipelines.many_files import ENDED_WELL, SUMMARY
+
+    data = summary.data
+    if as_json:
+        console.print_json(data)
+        return
+    counts = ", ".join(f"{count} {state}" for state, count in data["states"].items())
+    print(f"{len(data['entries'])} files: {counts}; {data['frames']} frames, {data['frames_per_second']:g} frames/s")
+    bad = [entry for entry in data["entries"] if entry["state"] not in (*ENDED_WELL, "waiting", "running")]
+    for entry in bad[:_TOLD]:
+        path, reason = entry["path"] or entry["name"], entry["reason"]
+        print(f"  {entry['state']}: {reason if reason.startswith(path) else f'{path}: {reason}'}")
+    if len(bad) > _TOLD:
+        print(f"  … and {len(bad) - _TOLD} more, in {SUMMARY}")
+    print(f"Results: {summary.location}")
