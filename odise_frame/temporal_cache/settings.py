@@ -64,7 +64,10 @@ class CacheSettings:
         """
         if mode not in MODES:
             raise InputError(f"There is no cache mode {mode!r}. Choose one of: {', '.join(MODES)}.")
-        return replace(_PRESETS[mode], budget_flops=budget_flops, budget_ms=budget_ms)
+        preset = _PRESETS[mode]
+        # Where milliseconds count, no window waits for another.
+        batch = preset.refresh_batch if budget_ms is None else 1
+        return replace(preset, budget_flops=budget_flops, budget_ms=budget_ms, refresh_batch=batch)
 
     @property
     def is_exact(self) -> bool:
