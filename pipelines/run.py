@@ -278,7 +278,8 @@ def make_products(
             on_progress(Progress("export", 0, None))
             began = perf_counter()
             writer.remove(f"{EXPORTS}/{name}")
-            export_run(run, name)
+            with writer.local_path(f"{EXPORTS}/{name}") as place:
+                export_run(run, name, place)
             point(f"after export {name}")
             report.seconds_by_stage[f"export {name}"] = perf_counter() - began
             report.products[name] = f"{EXPORTS}/{name}"
@@ -558,10 +559,9 @@ def _make_overlay(
 
     if not run.num_frames:
         return
-    path = run.path(OVERLAY)
     # One file is written in order: there is nothing to share out among machines.
     executor = make_executor("inline" if placement.executor == "inline" else "local")
-    try:
+    with RunWriter.open(run.location).local_path(OVERLAY) as path, contextlib.closing(executor):
         stages = [
             StageSpec("decode", partial(DecodeStage, job.open_source)),
             StageSpec("overlay", partial(OverlayStage, run.location, path), stop_before=True),
@@ -574,8 +574,6 @@ def _make_overlay(
             done += window.frames_done
             on_progress(Progress("overlay", done, total))
         report.seconds_by_stage["overlay"] = perf_counter() - began
-    finally:
-        executor.close()
     report.stopped = report.stopped or driver.stopped
     if not driver.stopped:
         report.products["overlay"] = OVERLAY

@@ -35,8 +35,15 @@ def export(
     from videoseg.formats import export_run
     from videoseg.store.reader import open_run
 
-    place = export_run(open_run(run), format, output)
+    if output is None and "://" in run:
+        from videoseg.store.writer import RunWriter
+
+        with RunWriter.open(run).local_path(f"exports/{format}") as made:
+            export_run(open_run(run), format, made)
+        place = f"{run.rstrip('/')}/exports/{format}"
+    else:
+        place = str(export_run(open_run(run), format, output))
     if as_json:
-        console.print_json({"format": format, "output": str(place)})
+        console.print_json({"format": format, "output": place})
     else:
         print(f"Wrote {place}")

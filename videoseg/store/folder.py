@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +42,17 @@ class RunFolder:
     """A folder by name or URL (`out/`, `s3://bucket/run`), with the operations that a store needs."""
 
     def __init__(self, location: str | Path) -> None:
-        filesystem, root = fsspec.core.url_to_fs(os.fspath(location))
+        text = os.fspath(location)
+        # Other processes write here, too: what a listing said a moment ago is worth nothing.
+        options: dict[str, Any] = {"use_listings_cache": False} if "://" in text else {}
+        try:
+            filesystem, root = fsspec.core.url_to_fs(text, **options)
+        except ImportError as error:  # which package a protocol needs, in fsspec's words: "Install s3fs to access S3"
+            raise InputError(f"{text} cannot be used: {error}. Install it with pip, or name a folder.") from None
+        except ValueError as error:
+            raise InputError(
+                f"{text} cannot be used: {error}. Name a folder, or a URL as s3://bucket/folder."
+            ) from None
         self._filesystem = filesystem
         self._local = isinstance(filesystem, LocalFileSystem)
         self.root = str(root).rstrip("/") or "/"
@@ -57,32 +68,39 @@ class RunFolder:
         return f"{self.location.rstrip('/')}/{name}"
 
     def exists(self, name: str = "") -> bool:
-        return bool(self._filesystem.exists(self.path(name)))
+        with self._reaching():
+            return bool(self._filesystem.exists(self.path(name)))
 
     def is_file(self) -> bool:
         """Whether there is a file where the folder should be."""
-        return bool(self._filesystem.isfile(self.root))
+        with self._reaching():
+            return bool(self._filesystem.isfile(self.root))
 
     def names(self, name: str = "") -> list[str]:
         """Names of what lies in the folder or in a folder of it, sorted; empty where there is none."""
         if not self.exists(name):
             return []
-        listed = self._filesystem.ls(self.path(name), detail=False)
+        with self._reaching():
+            listed = self._filesystem.ls(self.path(name), detail=False)
         return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in listed)
 
     def make(self, name: str = "") -> None:
-        self._filesystem.makedirs(self.path(name), exist_ok=True)
+        """Stores of objects have no folders, and whoever writes there need not be allowed to make a bucket."""
+        if self._local:
+            os.makedirs(self.path(name), exist_ok=True)
 
     def remove(self, name: str) -> None:
         """Removes a file or a folder of the run; nothing happens where there is none."""
         if self._local and os.path.islink(self.path(name)):
             os.unlink(self.path(name))  # never follow a link out of the folder
         elif self.exists(name):
-            self._filesystem.rm(self.path(name), recursive=True)
+            with self._reaching():
+                self._filesystem.rm(self.path(name), recursive=True)
 
     def open(self, name: str) -> Any:
         """A binary, seekable file to read."""
-        return self._filesystem.open(self.path(name), "rb")
+        with self._reaching():
+            return self._filesystem.open(self.path(name), "rb")
 
     def read_text(self, name: str) -> str:
         """Raises FileNotFoundError; bytes that are not UTF-8 are replaced."""
@@ -120,14 +138,54 @@ class RunFolder:
                     # A writer that was believed dead may live on: it must not write into the file of its successor.
                     partial += f"-{uuid.uuid4().hex[:12]}"
                 return PendingFile(self, name, open(partial, "wb"), partial)
-            # An object appears whole when its file is closed, and a chunk counts only with its marker.
-            return PendingFile(self, name, self._filesystem.open(self.path(name), "wb"), None)
+            # Stores cannot rename, and closing a half-written object makes it appear: it is written here first.
+            number, partial = tempfile.mkstemp(prefix="videoseg-")
+            return PendingFile(self, name, os.fdopen(number, "wb"), partial)
+
+    @contextmanager
+    def local_path(self, name: str) -> Iterator[str]:
+        """A path on this machine at which a file or folder of the run can be made by those who only know paths.
+
+        In a store it is uploaded at the end, file by file, each of them whole.
+        """
+        if self._local:
+            yield self.path(name)
+            return
+        with tempfile.TemporaryDirectory(prefix="videoseg-") as folder:
+            place = os.path.join(folder, name.rsplit("/", 1)[-1])
+            yield place
+            files = [place] if os.path.isfile(place) else []
+            files += [os.path.join(at, file) for at, _, found in os.walk(place) for file in found]
+            for file in sorted(files):
+                below = "" if file == place else "/" + os.path.relpath(file, place).replace(os.sep, "/")
+                self.upload(file, name + below)
+
+    def upload(self, file: str, name: str) -> None:
+        """A file of this machine appears in the store under that name, whole, over one that was there."""
+        with disk_errors(self, name), self._reaching():
+            self._filesystem.put_file(file, self.path(name))
+
+    @property
+    def is_local(self) -> bool:
+        return self._local
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """What goes wrong on the way to a store is an OSError, whatever its client calls it."""
+        try:
+            yield
+        except (OSError, VideosegError):
+            raise
+        except Exception as error:
+            if self._local:
+                raise
+            raise OSError(errno.EIO, f"{type(error).__name__}: {error}") from error
 
 
 class PendingFile:
     """A file on its way: `file` to write to, then `commit` or `abandon`."""
 
-    def __init__(self, folder: RunFolder, name: str, file: IO[bytes], partial: str | None) -> None:
+    def __init__(self, folder: RunFolder, name: str, file: IO[bytes], partial: str) -> None:
         self.file = file
         self._folder = folder
         self._name = name
@@ -135,13 +193,13 @@ class PendingFile:
 
     def is_there(self) -> bool:
         """False where somebody has removed it on its way."""
-        return self._partial is None or os.path.exists(self._partial)
+        return os.path.exists(self._partial)
 
     def commit(self) -> None:
         """The file is whole: it gets its name, over one that was there."""
         with disk_errors(self._folder, self._name):
-            if self._partial is not None:
-                self.file.flush()
+            self.file.flush()
+            if self._folder.is_local:
                 try:
                     os.fsync(self.file.fileno())
                 except OSError as error:
@@ -149,18 +207,18 @@ class PendingFile:
                     if error.errno not in (errno.EINVAL, errno.ENOTSUP):
                         raise
             self.file.close()
-            if self._partial is not None:
+            if self._folder.is_local:
                 os.replace(self._partial, self._folder.path(self._name))
+                return
+        self._folder.upload(self._partial, self._name)
+        os.unlink(self._partial)
 
     def abandon(self) -> None:
         """Leaves nothing behind; never raises."""
         with contextlib.suppress(Exception):
             self.file.close()
         with contextlib.suppress(Exception):
-            if self._partial is not None:
-                os.unlink(self._partial)
-            else:
-                self._folder.remove(self._name)
+            os.unlink(self._partial)
 
 
 @contextmanager
@@ -188,7 +246,11 @@ def require_writable(folder: RunFolder) -> None:
     try:
         folder.make()
         probe = folder.begin(".videoseg-probe")
-        probe.abandon()
+        if folder.is_local:
+            probe.abandon()
+        else:
+            probe.commit()  # only a store itself knows whether it takes something
+            folder.remove(".videoseg-probe")
     except (OSError, VideosegError) as error:
         cause = error.__cause__ if isinstance(error, VideosegError) else error
         reason = getattr(cause, "strerror", None) or cause or error

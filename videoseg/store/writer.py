@@ -7,6 +7,7 @@ processes at once (each with a `RunWriter.open`); `write_stitching` and `finish`
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -79,6 +80,10 @@ class RunWriter:
     def path(self, name: str) -> str:
         """Full path of a file of the run, for instance of `overlay.mp4`."""
         return self._folder.path(name)
+
+    def local_path(self, name: str) -> AbstractContextManager[str]:
+        """A path of this machine at which to make a file or folder of the run; see `RunFolder.local_path`."""
+        return self._folder.local_path(name)
 
     def committed(self) -> set[int]:
         """Numbers of the chunks that are finished, whole or partial."""
