@@ -102,7 +102,9 @@ class OdiseSize:
     prompt_encoder: PromptEncoderSize | None
     mask_generator: MaskGeneratorSize
     ensemble_seen: float
-    """Exponent alpha of CLIP's probability for categories of the training vocabulary (spec: geometric ensembling)."""
+    """Exponent alpha of CLIP's probability for categories of the training vocabulary (spec: geometric ensembling).
+    `small` has 0.3 and 0.6: between the neighbours of its grid that name base and novel things best on development
+    videos (`python -m pipelines.quality.tuning`)."""
     ensemble_unseen: float
     """Exponent beta for all other categories."""
     overlap_threshold: float

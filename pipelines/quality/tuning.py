@@ -55,17 +55,17 @@ def _reading(**changes: Any) -> Variant:
 
 
 def worth(row: Row) -> float:
-    """What is maximised, in percent: VPQ of base things and stuff plus PQ of novel things, of equal weight."""
+    """What is maximised, in percent: PQ of base things and stuff plus PQ of novel things, of equal weight."""
     return sum(_figures(row))
 
 
 def _figures(row: Row) -> tuple[float, float]:
     groups = row.report.category_groups
-    return 100 * groups["base and stuff"]["vpq.mean_1246"], 100 * groups["novel"]["pq"]
+    return 100 * groups["base and stuff"]["pq"], 100 * groups["novel"]["pq"]
 
 
 def _show(rows: Sequence[Row]) -> None:
-    print("VPQ base and stuff, PQ novel, PQ base, PQ stuff, AssA; best first")
+    print("PQ base and stuff, PQ novel, PQ base, PQ stuff, AssA; best first")
     for row in sorted(rows, key=worth, reverse=True):
         groups = row.report.category_groups
         more = (100 * groups["base"]["pq"], 100 * groups["stuff"]["pq"], 100 * row.report.values["assa"])
