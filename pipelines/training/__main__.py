@@ -15,7 +15,7 @@ from odise_frame.model import Odise
 from odise_frame.sizes import OdiseSize, load_size
 from pipelines.training import autoencoder_stage, clip_stage, mask_generator_stage, mosaic_stage, unet_stage
 from pipelines.training.export import export
-from pipelines.training.loop import load_trained, train, trained_seconds
+from pipelines.training.loop import load_trained, newest, train, trained_seconds
 from pipelines.training.pictures import SETS, Pictures, read_set, render_set
 
 STAGES = (
@@ -25,11 +25,14 @@ STAGES = (
     "clip",
     "mosaic",
     "mosaic-again",
+    "mosaic-large",
     "unet",
     "mask-generator",
+    "mask-generator-again",
     "captioner",
     "export",
 )
+BEFORE = {"mosaic": "clip", "mosaic-again": "mosaic", "mosaic-large": "mosaic-again"}
 SHIPPED_FOLDER = Path("odise_frame") / "weights" / "small"
 DEFAULT_FOLDER = Path.home() / ".cache" / "videoseg" / "train"
 
@@ -67,17 +70,13 @@ def main() -> None:
         case "clip":
             stage = clip_stage.build_stage(size, pictures("captioned-objects"), pictures("captioned-scenes"))
             train(stage, folder, stop_at=options.stop_at)
-        case "mosaic":
+        case "mosaic" | "mosaic-again" | "mosaic-large" as round_name:
             clip = build_clip(size.clip)
-            load_trained(clip, "clip", folder)
-            train(mosaic_stage.build_stage(size, clip, pictures("captioned-objects")), folder, stop_at=options.stop_at)
-        case "mosaic-again":
-            clip = build_clip(size.clip)
-            load_trained(clip, "mosaic", folder)
-            stage = mosaic_stage.build_stage(
-                size, clip, pictures("captioned-objects"), mosaic_stage.AGAIN, name="mosaic-again"
-            )
-            train(stage, folder, stop_at=options.stop_at)
+            load_trained(clip, BEFORE[round_name], folder)
+            sets = [pictures("captioned-objects")]
+            if round_name == "mosaic-large":
+                sets.append(pictures("more-captioned-objects"))
+            train(mosaic_stage.build_stage(size, clip, sets, round_name), folder, stop_at=options.stop_at)
         case "unet":
             autoencoder, clip = build_autoencoder(size.vae), build_clip(size.clip)
             load_trained(autoencoder, "autoencoder", folder)
@@ -87,16 +86,24 @@ def main() -> None:
             sets = [pictures("captioned-objects"), pictures("captioned-scenes")]
             latents, captions = unet_stage.cache_latents(size, autoencoder, sets, folder)
             train(unet_stage.build_stage(size, clip, latents, captions), folder, stop_at=options.stop_at)
-        case "mask-generator":
+        case "mask-generator" | "mask-generator-again" as stage_name:
             odise = _frozen_model(size, folder)
             scenes = pictures("base-scenes")
             cache = mask_generator_stage.cache_taps(
                 odise, scenes, mask_generator_stage.CACHED_PICTURES, folder / "taps"
             )
-            train(mask_generator_stage.build_heads_stage(odise, scenes, cache), folder, stop_at=options.stop_at)
+            if stage_name == "mask-generator":
+                mask_generator_stage.prepare_category_head(odise)
+                stage = mask_generator_stage.build_heads_stage(odise, scenes, cache)
+            else:
+                load_trained(mask_generator_stage.trained_modules(odise), "mask-generator", folder)
+                again = mask_generator_stage.HEADS_AGAIN
+                stage = mask_generator_stage.build_heads_stage(odise, scenes, cache, again, name=stage_name)
+            train(stage, folder, stop_at=options.stop_at)
         case "captioner":
             odise = _frozen_model(size, folder)
-            load_trained(mask_generator_stage.trained_modules(odise), "mask-generator", folder)
+            heads = newest(("mask-generator-again", "mask-generator"), folder)
+            load_trained(mask_generator_stage.trained_modules(odise), heads, folder)
             stage = mask_generator_stage.build_captioner_stage(odise, pictures("base-scenes"))
             train(stage, folder, stop_at=options.stop_at)
         case "export":
@@ -109,8 +116,7 @@ def _frozen_model(size: OdiseSize, folder: Path) -> Odise:
     odise = new_model(size)
     load_trained(odise.frozen.autoencoder, "autoencoder", folder)
     # All have the same text tower, and that is what the UNet and the mask generator read.
-    newest = next(name for name in ("mosaic-again", "mosaic", "clip") if trained_seconds(name, folder)[0])
-    load_trained(odise.frozen.clip, newest, folder)
+    load_trained(odise.frozen.clip, newest((*reversed(mosaic_stage.ROUNDS), "clip"), folder), folder)
     load_trained(odise.frozen.unet, "unet", folder)
     odise.frozen.encode_empty_prompt()
     return odise

@@ -10,16 +10,16 @@ from eval.synthetic_world.concepts import vocabulary
 from odise_frame.checkpoints import ModelInfo, save_model
 from odise_frame.model import Odise
 from pipelines.training import autoencoder_stage, clip_stage, mask_generator_stage, mosaic_stage, unet_stage
-from pipelines.training.loop import StageSettings, load_trained, trained_seconds
+from pipelines.training.loop import StageSettings, load_trained, newest, trained_seconds
 from pipelines.training.mask_generator_stage import trained_modules, training_categories
 
 STAGES: dict[str, StageSettings] = {
     "autoencoder": autoencoder_stage.SETTINGS,
     "clip": clip_stage.SETTINGS,
-    "mosaic": mosaic_stage.SETTINGS,
-    "mosaic-again": mosaic_stage.AGAIN,
+    **{name: plan.settings for name, plan in mosaic_stage.ROUNDS.items()},
     "unet": unet_stage.SETTINGS,
     "mask-generator": mask_generator_stage.HEADS,
+    "mask-generator-again": mask_generator_stage.HEADS_AGAIN,
     "captioner": mask_generator_stage.CAPTIONER,
 }
 """In the order of training."""
@@ -31,8 +31,8 @@ def export(odise: Odise, checkpoints: Path, folder: Path) -> ModelInfo:
     The last stages may be left out: the newest of the mask generator's is taken. Without its own stage the captioner
     says what the empty prompt says.
     """
-    newest = next(name for name in ("captioner", "mask-generator") if trained_seconds(name, checkpoints)[0])
-    load_trained(trained_modules(odise), newest, checkpoints)
+    last = newest(("captioner", "mask-generator-again", "mask-generator"), checkpoints)
+    load_trained(trained_modules(odise), last, checkpoints)
     stages = {}
     for name, settings in STAGES.items():
         steps, seconds = trained_seconds(name, checkpoints)

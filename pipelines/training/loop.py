@@ -8,7 +8,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -151,6 +151,11 @@ def trained_seconds(stage_name: str, folder: Path) -> tuple[int, float]:
         return 0, 0.0
     saved = torch.load(path, weights_only=True)
     return int(saved["step"]), float(saved["seconds"])
+
+
+def newest(stage_names: Sequence[str], folder: Path) -> str:
+    """The first of these stages, given from the last to the first, that has a checkpoint; else the last in the list."""
+    return next((name for name in stage_names if trained_seconds(name, folder)[0]), stage_names[-1])
 
 
 def load_trained(model: nn.Module, stage_name: str, folder: Path) -> None:

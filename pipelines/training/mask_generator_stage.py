@@ -31,6 +31,11 @@ from videoseg.errors import InputError
 HEADS = StageSettings(
     steps=4500, batch=4, learning_rate=6e-4, seed=4, weight_decay=0.05, gradient_limit=0.01, save_every=100
 )
+HEADS_AGAIN = StageSettings(
+    steps=4500, batch=4, learning_rate=6e-4, seed=8, weight_decay=0.05, gradient_limit=0.01, save_every=100
+)
+"""A second round from a high rate: after the first all losses still fell."""
+
 CAPTIONER = StageSettings(
     steps=150, batch=4, learning_rate=1e-4, seed=5, weight_decay=0.05, gradient_limit=0.01, save_every=25
 )
@@ -85,13 +90,32 @@ def cache_taps(odise: Odise, pictures: Pictures, count: int, folder: Path) -> Ta
     return TapCache(tuple(np.load(path, mmap_mode="r")[:count] for path in paths))
 
 
-def build_heads_stage(odise: Odise, pictures: Pictures, cache: TapCache, settings: StageSettings = HEADS) -> Stage:
-    """Part one: projections and heads, on cached features. Trains the modules of `odise` in place."""
-    odise.backbone.captioner.requires_grad_(False)
+def prepare_category_head(odise: Odise) -> None:
+    """Where the category head starts: void is the empty text, and the names point in different directions."""
     with torch.no_grad():
         nothing = odise.frozen.tokenizer.clip_ids([""])
         _category_head(odise).null_embed.copy_(embed_texts(odise.frozen.clip, nothing))
     spread_names(odise)
+
+
+def build_heads_stage(
+    odise: Odise,
+    pictures: Pictures,
+    cache: TapCache,
+    settings: StageSettings = HEADS,
+    *,
+    name: str = "mask-generator",
+) -> Stage:
+    """Part one: projections and heads, on cached features. Trains the modules of `odise` in place.
+
+    Args:
+        odise: after `prepare_category_head`, or with the weights of the round before.
+        pictures: of base concepts.
+        cache: features of the first of them.
+        settings: of this round.
+        name: of this round.
+    """
+    odise.backbone.captioner.requires_grad_(False)
     grid = plan_windows(pictures.rgb.shape[1], pictures.rgb.shape[2], odise.size.window)
 
     def features(numbers: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -103,7 +127,7 @@ def build_heads_stage(odise: Odise, pictures: Pictures, cache: TapCache, setting
         maps = odise.backbone.feature_projections(taps, grid.side)
         return {name: stitch_windows(part, grid, 1 << int(name[1:])) for name, part in maps.items()}
 
-    return _stage("mask-generator", odise, pictures, len(cache.taps[0]), features, settings)
+    return _stage(name, odise, pictures, len(cache.taps[0]), features, settings)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ caption. No mask is involved, so novel concepts take part. The text tower stays 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,19 +25,48 @@ from pipelines.training.clip_stage import MAX_SCALE, cut_crop, things_of
 from pipelines.training.loop import Stage, StageSettings, step_generator
 from pipelines.training.pictures import Pictures
 
-SETTINGS = StageSettings(steps=1600, batch=8, learning_rate=8e-4, seed=6, weight_decay=0.05, save_every=50)
-"""A step holds 8 mosaics, about a hundred captions."""
 
-AGAIN = StageSettings(steps=2400, batch=8, learning_rate=1e-3, seed=7, weight_decay=0.05, save_every=50)
-"""A second round from a high rate: after the first the loss still fell (2.0), and more of it names more (base things
-in masks 28 % after 900 steps, 46 % after 1,600)."""
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """How large mosaics are drawn, in pixels."""
 
-SIDE = 240
-"""Of a mosaic, in pixels: as large as the frame is where masks are classified."""
+    until: float
+    """Share of a round's steps at which the next canvas takes over."""
+    side: int
+    smallest: int
+    """Side of a tile. Things of 0.5 to 15 % of a frame are 7 to 39 % of its side long, and fill about half of the side
+    of their picture."""
+    largest: int
 
-TILE = (30, 150)
-"""Smallest and largest side of a tile, in pixels. Things of 0.5 to 15 % of the frame are 17 to 93 pixels long there,
-and fill about half of the side of their picture."""
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of training on mosaics."""
+
+    settings: StageSettings
+    canvases: tuple[Canvas, ...]
+
+
+ROUNDS: dict[str, Round] = {
+    # A step holds 8 mosaics, about a hundred captions.
+    "mosaic": Round(
+        StageSettings(steps=1600, batch=8, learning_rate=8e-4, seed=6, weight_decay=0.05, save_every=50),
+        (Canvas(1.0, side=240, smallest=30, largest=150),),
+    ),
+    # From a high rate again: after the first round the loss still fell (2.0), and more of it names more (base things in
+    # masks 28 % after 900 steps, 46 % after 1,600).
+    "mosaic-again": Round(
+        StageSettings(steps=2400, batch=8, learning_rate=1e-3, seed=7, weight_decay=0.05, save_every=50),
+        (Canvas(1.0, side=240, smallest=30, largest=150),),
+    ),
+    # With four times as many pictures, and at last as large as the frame is where masks are classified; small mosaics
+    # teach most of what large ones do, at less than half the cost.
+    "mosaic-large": Round(
+        StageSettings(steps=3600, batch=8, learning_rate=1e-3, seed=9, weight_decay=0.05, save_every=50),
+        (Canvas(0.65, side=240, smallest=30, largest=170), Canvas(1.0, side=336, smallest=42, largest=240)),
+    ),
+}
+"""In their order; each goes on from the weights of the one before."""
 
 LOOK = (0.45, 1.0)
 """The share of a tile's width and height that a token looks at, around its middle: masks hold little of what is around
@@ -61,17 +90,20 @@ class Tile:
 
 
 def build_stage(
-    size: OdiseSize, clip: CLIP, objects: Pictures, settings: StageSettings = SETTINGS, *, name: str = "mosaic"
+    size: OdiseSize, clip: CLIP, pictures: Sequence[Pictures], name: str = "mosaic", plan: Round | None = None
 ) -> Stage:
     """Trains the image tower and the temperature of `clip` in place.
 
     Args:
         size: of the model.
         clip: with the weights of stage 2's first half, or of the round before.
-        objects: pictures of one thing each.
-        settings: of this round.
-        name: of this round.
+        pictures: sets of pictures of one thing each.
+        name: of the round.
+        plan: of the round; None for `ROUNDS[name]`.
     """
+    plan = plan or ROUNDS[name]
+    settings = plan.settings
+    chances = np.array([len(part) for part in pictures]) / sum(len(part) for part in pictures)
     for key, parameter in clip.named_parameters():
         parameter.requires_grad_(key.startswith("visual.") or key == "logit_scale")
     tokenizer = Tokenizer(size.clip)
@@ -79,28 +111,31 @@ def build_stage(
 
     def losses(step: int) -> Mapping[str, Tensor]:
         rng = step_generator(settings, step)
+        canvas = next(canvas for canvas in plan.canvases if step < canvas.until * settings.steps)
+        side = canvas.side
         coloured = rng.random() < COLOURED
         images, looks, captions = [], [], []
         for _ in range(settings.batch):
-            tiles = draw_tiles(rng, SIDE)
-            image = torch.empty(3, SIDE, SIDE)
+            tiles = draw_tiles(rng, canvas)
+            image = torch.empty(3, side, side)
             for tile in tiles:
+                objects = pictures[int(rng.choice(len(pictures), p=chances))] if len(pictures) > 1 else pictures[0]
                 number = int(rng.integers(len(objects)))
                 crop = cut_crop(rng, objects.rgb[number], tile.height, tile.width)
                 image[:, tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] = crop[0]
                 captions.append(name_things(objects.captions[number], coloured=coloured))
             images.append(image)
-            looks.append(torch.from_numpy(np.stack([look_at(rng, tile, SIDE, patch) for tile in tiles])))
+            looks.append(torch.from_numpy(np.stack([look_at(rng, tile, side, patch) for tile in tiles])))
         embed = embed_tiles(clip, torch.stack(images), looks)
         return {"contrast": _contrast(clip, embed, captions, tokenizer)}
 
     return Stage(name, settings, clip.train(), losses)
 
 
-def draw_tiles(rng: np.random.Generator, side: int) -> list[Tile]:
-    """A random partition of a square of `side` pixels: cut across the longer side until the tiles are small enough."""
-    smallest, largest = TILE
-    open_tiles, done = [Tile(0, 0, side, side)], []
+def draw_tiles(rng: np.random.Generator, canvas: Canvas) -> list[Tile]:
+    """A random partition of a square canvas: cut across the longer side until the tiles are small enough."""
+    smallest, largest = canvas.smallest, canvas.largest
+    open_tiles, done = [Tile(0, 0, canvas.side, canvas.side)], []
     while open_tiles:
         tile = open_tiles.pop()
         longer = max(tile.height, tile.width)

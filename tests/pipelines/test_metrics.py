@@ -8,6 +8,7 @@ from pathlib import Path
 import moving_shapes
 import pytest
 from command_lines import run_one
+from prometheus_client.parser import text_string_to_metric_families
 
 from pipelines.jobs import segment_job
 from pipelines.metrics import serving_metrics
@@ -15,8 +16,6 @@ from pipelines.progress import Counters
 from pipelines.run import run_job
 from pipelines.settings import Placement, Products, RunSettings
 from videoseg.errors import InputError
-
-pytest.importorskip("prometheus_client")
 
 
 def free_port() -> int:
@@ -27,7 +26,6 @@ def free_port() -> int:
 
 def ask(port: int) -> dict[str, float]:
     """Every sample of the answer, read by Prometheus's own parser."""
-    from prometheus_client.parser import text_string_to_metric_families
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         assert answer.status == 200

@@ -15,6 +15,7 @@ from typing import Any
 
 import moving_shapes
 import pytest
+import s3fs
 from command_lines import run_many
 
 from pipelines.file_list import FileEntry
@@ -26,9 +27,6 @@ from pipelines.status import read_status
 from videoseg.errors import InputError, VideosegError
 from videoseg.store.folder import RunFolder
 from videoseg.store.reader import open_run
-
-s3fs = pytest.importorskip("s3fs")
-pytest.importorskip("moto")
 
 INLINE = Placement(executor="inline")
 PRODUCTS = Products(overlay=True, exports=("burst",))

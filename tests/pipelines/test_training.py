@@ -16,7 +16,7 @@ from odise_frame.sizes import load_size
 from pipelines.training import mosaic_stage
 from pipelines.training.loop import Stage, StageSettings, step_generator, train
 from pipelines.training.mask_generator_stage import training_categories
-from pipelines.training.mosaic_stage import draw_tiles, look_at, name_things
+from pipelines.training.mosaic_stage import Round, draw_tiles, look_at, name_things
 from pipelines.training.pictures import SETS, Pictures, PictureSet, read_set, render_set
 from videoseg.errors import InputError
 
@@ -84,12 +84,13 @@ def test_masks_are_learnt_of_base_concepts_only(tmp_path: Path) -> None:
 @settings(max_examples=50, deadline=None)
 def test_tiles_are_a_partition_and_every_token_sees_something_of_its_own_tile_only(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    tiles = draw_tiles(rng, 240)
+    canvas = mosaic_stage.ROUNDS["mosaic"].canvases[0]
+    tiles = draw_tiles(rng, canvas)
     covered = np.zeros((240, 240), int)
     for tile in tiles:
         covered[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] += 1
-        assert min(tile.height, tile.width) >= mosaic_stage.TILE[0] - 1
-        assert max(tile.height, tile.width) <= mosaic_stage.TILE[1]
+        assert min(tile.height, tile.width) >= canvas.smallest - 1
+        assert max(tile.height, tile.width) <= canvas.largest
         look = look_at(rng, tile, 240, 12).reshape(20, 20)
         assert look.any()
         rows, columns = np.nonzero(look)
@@ -124,8 +125,10 @@ def test_mosaics_teach_the_image_tower_and_leave_the_text_tower(tmp_path: Path) 
     few = PictureSet("few", "object", "all", side=72, first=0, count=12)
     render_set(few, tmp_path)
     objects: Pictures = read_set(few, tmp_path)
-    schedule = StageSettings(steps=2, batch=1, learning_rate=1e-3, seed=0)
-    train(mosaic_stage.build_stage(size, clip, objects, schedule), tmp_path)
+    plan = Round(
+        StageSettings(steps=2, batch=1, learning_rate=1e-3, seed=0), mosaic_stage.ROUNDS["mosaic-large"].canvases
+    )
+    train(mosaic_stage.build_stage(size, clip, [objects, objects], plan=plan), tmp_path)
     changed = {name for name, value in clip.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
     assert all(name.startswith("visual.") or name == "logit_scale" for name in changed)
