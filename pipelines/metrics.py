@@ -64,7 +64,7 @@ def serving_metrics(port: int | None, counters: Counters) -> Iterator[None]:
         from prometheus_client import CollectorRegistry, start_http_server
     except ImportError:
         raise InputError(
-            "--metrics-port needs the package prometheus_client. Install it with `pip install "videoseg[metrics]"`."
+            '--metrics-port needs the package prometheus-client. Install it with `pip install "videoseg[metrics]"`.'
         ) from None
     registry = CollectorRegistry()
     registry.register(CountersCollector(counters))
