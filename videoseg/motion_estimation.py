@@ -6,6 +6,8 @@ levels and refined on the next two; the camera's motion is a similarity fitted r
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,14 @@ from videoseg.motion import Motion
 Image = NDArray[np.int16]
 """int16 `[h, w]`: luma 0..255 (times brightness correction)."""
 
+Displacement = NDArray[np.intp]
+"""intp `[2, n]`: dx and dy of blocks in raster order, in pixels of a level, from this picture to the one before."""
+
 BLOCK = 8
 """Side of a block in working pixels: at 216 rows a 27th of the height, with 64 pixels to compare."""
 _LEVELS = 3
+
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +72,8 @@ class LumaPyramid:
     """Finest first, each half as large as the one before; sides are whole numbers of blocks."""
     detail: NDArray[np.float64]
     """float64: the coarsest level less its local mean."""
+    spectrum: NDArray[np.complex128]
+    """Half of the spectrum of the windowed detail; every picture is compared twice."""
 
     @classmethod
     def of(cls, rgb: NDArray[np.uint8], *, settings: MotionSettings | None = None) -> "LumaPyramid":
@@ -81,7 +90,9 @@ class LumaPyramid:
         levels = [finest]
         while len(levels) < _LEVELS:
             levels.append(_halve(levels[-1]))
-        return cls(size=(height, width), factor=factor, levels=tuple(levels), detail=_detail(levels[-1]))
+        detail = _detail(levels[-1])
+        spectrum = np.fft.rfft2(detail * _window(*detail.shape))
+        return cls(size=(height, width), factor=factor, levels=tuple(levels), detail=detail, spectrum=spectrum)
 
 
 def estimate_motion(
@@ -119,57 +130,66 @@ def estimate_motion_between(
         raise ValueError(f"frames of different sizes: {previous.size} and {current.size}")
     levels = current.levels
     rows, columns = levels[0].shape[0] // BLOCK, levels[0].shape[1] // BLOCK
-    blocks = [_as_blocks(level, BLOCK >> k) for k, level in enumerate(levels)]
-    texture = _texture(blocks[0])
+    finest = _as_blocks(levels[0], BLOCK)
+    texture = _texture(finest)
     if not np.count_nonzero(texture >= settings.flat):
         return _of_flat(previous, current, settings)
 
-    shift, correlation = _global_shift(previous.detail, current.detail)
+    shift, correlation = _global_shift(previous, current)
     gain, offset = _brightness(previous.levels[-1], levels[-1], shift)
     if (gain, offset) != (1.0, 0.0):
         levels = tuple(np.rint(gain * level + offset).astype(np.int16) for level in levels)
-        blocks = [_as_blocks(level, BLOCK >> k) for k, level in enumerate(levels)]
-        texture = _texture(blocks[0])
+        finest = _as_blocks(levels[0], BLOCK)
+        texture = _texture(finest)
 
-    # Coarse to fine. Displacements are `[n, 2]` (dx, dy) in pixels of the level.
+    # Coarse to fine. Displacements are `[2, n]` (dx, dy) in pixels of the level.
     found = _search(previous.levels[-1], levels[-1], settings)
-    camera = np.array(shift, dtype=np.intp)
+    camera = shift
     for k in range(_LEVELS - 2, -1, -1):
-        matcher = _Matcher(previous.levels[k], blocks[k], rows, columns)
+        blocks = finest if k == 0 else _as_blocks(levels[k], BLOCK >> k)
+        matcher = _Matcher(previous.levels[k], blocks, rows, columns)
         own, own_sad = matcher.refine(2 * found)
-        camera = _refine_camera(2 * camera, own)
-        still_sad = matcher.still()
-        camera_sad = matcher.at(np.broadcast_to(camera, own.shape)) if camera.any() else still_sad
-        common = np.where((camera_sad < still_sad)[:, None], camera, np.zeros(2, dtype=np.intp))
-        better = own_sad + settings.preference * matcher.samples < np.minimum(camera_sad, still_sad)
-        found = np.where(better[:, None], own, common)
-    sad, fraction = matcher.measure(found)
+        camera = _refine_camera((2 * camera[0], 2 * camera[1]), own)
+        common, common_sad = np.zeros((2, 1), dtype=np.intp), matcher.at((0, 0))
+        if camera != (0, 0):
+            camera_sad = matcher.at(camera)
+            common = np.where(camera_sad < common_sad, np.array(camera, dtype=np.intp)[:, None], common)
+            common_sad = np.minimum(camera_sad, common_sad)
+        better = own_sad + settings.preference * matcher.samples < common_sad
+        found = np.where(better, own, common)
+        sad = np.where(better, own_sad, common_sad)
     residual = sad / matcher.samples
     usable = (texture >= settings.flat) & (residual <= np.maximum(settings.explained * texture, settings.flat))
 
     textured = np.count_nonzero(texture >= settings.flat)
-    agreeing = _agreeing_neighbours(found.reshape(rows, columns, 2), usable.reshape(rows, columns)).ravel()
+    agreeing = _agreeing_neighbours(found.reshape(2, rows, columns), usable.reshape(rows, columns)).ravel()
     coherent = np.count_nonzero(agreeing >= 2)
     incoherent = coherent < settings.cut_coherent * textured and correlation < settings.cut_correlation
     # A picture of a block or two has no neighbours to agree with; equal pictures are no cut whatever their size.
     if incoherent and float(residual.mean()) > settings.flat:
         return _cut(previous, residual)
     side = BLOCK * current.factor
-    displacement = (found + fraction) * current.factor
-    y, x = np.divmod(np.arange(rows * columns), columns)
-    centres = np.stack([(x + 0.5) * side, (y + 0.5) * side], axis=1)
-    start = np.array(shift, dtype=np.float64) * (current.factor << (_LEVELS - 1))
-    similarity = _fit_similarity(centres[usable], displacement[usable], start, current.factor)
-    by_camera = centres @ similarity[:, :2].T + similarity[:, 2] - centres
-    # What goes neither with a neighbour nor with the camera matched by chance.
-    with_camera = np.abs(displacement - by_camera).max(axis=1) <= 2.0 * current.factor
-    valid = usable & (with_camera | (agreeing >= 1))
+    reliable = np.flatnonzero(usable)
+    moved = (found[:, reliable] + matcher.fraction(found, sad, reliable)) * current.factor
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    x, y = (column + 0.5) * side, (row + 0.5) * side
+    start = shift[0] * (current.factor << (_LEVELS - 1)), shift[1] * (current.factor << (_LEVELS - 1))
+    similarity = _fit_similarity(x[reliable], y[reliable], moved, start, current.factor)
+    (a, b, c), (d, e, f) = similarity.tolist()
     # An unreliable block is most likely part of what the camera sees everywhere.
-    displacement = np.where(valid[:, None], displacement, by_camera)
+    displacement = np.stack([a * x + b * y + c - x, d * x + e * y + f - y])
+    # What goes neither with a neighbour nor with the camera matched by chance.
+    apart = np.abs(moved - displacement[:, reliable])
+    with_camera = np.maximum(apart[0], apart[1]) <= 2.0 * current.factor
+    sound = with_camera | (agreeing[reliable] >= 1)
+    valid = np.zeros(rows * columns, dtype=bool)
+    valid[reliable[sound]] = True
+    displacement[:, reliable[sound]] = moved[:, sound]
     limit = np.iinfo(np.int16).max
+    rounded = np.clip(np.rint(displacement), -limit, limit).astype(np.int16)
     return Motion(
         block=side,
-        displacement=np.clip(np.rint(displacement), -limit, limit).astype(np.int16).reshape(rows, columns, 2),
+        displacement=np.ascontiguousarray(rounded.T).reshape(rows, columns, 2),
         residual=np.minimum(residual, 255.0).astype(np.float32).reshape(rows, columns),
         valid=valid.reshape(rows, columns),
         similarity=similarity.astype(np.float32),
@@ -177,11 +197,13 @@ def estimate_motion_between(
     )
 
 
-def _agreeing_neighbours(displacement: NDArray[np.intp], usable: NDArray[np.bool_]) -> NDArray[np.int8]:
-    """How many of its four neighbours share a usable block's displacement within 1 pixel, int8 `[rows, columns]`."""
+def _agreeing_neighbours(displacement: Displacement, usable: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """How many of its four neighbours share a usable block's displacement `[2, rows, columns]` within 1 pixel,
+    int8 `[rows, columns]`."""
     agreeing = np.zeros(usable.shape, dtype=np.int8)
-    for first, second in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        same = (np.abs(displacement[first] - displacement[second]) <= 1).all(axis=2) & usable[first] & usable[second]
+    for first, second in ((np.s_[..., :-1], np.s_[..., 1:]), (np.s_[..., :-1, :], np.s_[..., 1:, :])):
+        apart = np.abs(displacement[first] - displacement[second])
+        same = (apart[0] <= 1) & (apart[1] <= 1) & usable[first] & usable[second]
         agreeing[first] += same
         agreeing[second] += same
     return agreeing
@@ -234,17 +256,15 @@ def _texture(blocks: Image) -> NDArray[np.float64]:
     return texture
 
 
-def _global_shift(previous: NDArray[np.float64], current: NDArray[np.float64]) -> tuple[tuple[int, int], float]:
+def _global_shift(previous: LumaPyramid, current: LumaPyramid) -> tuple[tuple[int, int], float]:
     """The shift (dx, dy), current to previous, that fits the whole picture best, and the correlation there.
 
     Phase correlation of the details: brightness and contrast don't matter. The correlation is over the shared part.
     """
-    height, width = current.shape
-    window = np.outer(_taper(height), _taper(width))
-    first, second = np.fft.rfft2(previous * window), np.fft.rfft2(current * window)
-    cross = first * second.conj()
-    surface = np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-6), s=current.shape)
-    best = ((0, 0), _correlation(previous, current, (0, 0)))
+    height, width = current.detail.shape
+    cross = previous.spectrum * current.spectrum.conj()
+    surface = np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-6), s=(height, width))
+    best = ((0, 0), _correlation(previous.detail, current.detail, (0, 0)))
     for _ in range(3):
         peak = int(surface.argmax())
         surface.flat[peak] = -np.inf
@@ -252,37 +272,43 @@ def _global_shift(previous: NDArray[np.float64], current: NDArray[np.float64]) -
         shift = (dx - width if dx > width // 2 else dx, dy - height if dy > height // 2 else dy)
         if abs(shift[0]) > 0.6 * width or abs(shift[1]) > 0.6 * height:
             continue
-        value = _correlation(previous, current, shift)
+        value = _correlation(previous.detail, current.detail, shift)
         # None is better than a shift that fits better by rounding alone, as over the few pixels of a tiny picture.
         if value > best[1] + 1e-9:
             best = (shift, value)
     return best
 
 
-def _refine_camera(doubled: NDArray[np.intp], own: NDArray[np.intp]) -> NDArray[np.intp]:
+def _refine_camera(doubled: tuple[int, int], own: Displacement) -> tuple[int, int]:
     """The camera's shift on the next finer level: what most blocks within a pixel of the doubled one say."""
-    near = own[np.abs(own - doubled).max(axis=1) <= 1]
-    if not len(near):
+    x, y = own[0] - (doubled[0] - 1), own[1] - (doubled[1] - 1)
+    # As unsigned numbers, those below 0 are large.
+    near = (x.view(np.uintp) <= 2) & (y.view(np.uintp) <= 2)
+    codes = (x + 3 * y)[near]
+    if not len(codes):
         return doubled
-    codes = (near - doubled + 1) @ np.array([1, 3])
     step = int(np.bincount(codes, minlength=9).argmax())
-    refined: NDArray[np.intp] = doubled + np.array([step % 3 - 1, step // 3 - 1], dtype=np.intp)
-    return refined
+    return doubled[0] + step % 3 - 1, doubled[1] + step // 3 - 1
 
 
 def _detail(image: Image) -> NDArray[np.float64]:
     """What differs from the neighbourhood of 9×9 pixels: many scenes are bright above and dark below."""
     reach = 4
     span = 2 * reach + 1
-    sums = np.zeros((image.shape[0] + span, image.shape[1] + span))
-    sums[1:, 1:] = np.pad(image, reach, mode="edge").cumsum(axis=0).cumsum(axis=1)
+    height, width = image.shape
+    sums = np.zeros((height + span, width + span), dtype=np.int32)
+    padded = _edge_padded(image, reach, height + 2 * reach, width + 2 * reach)
+    np.cumsum(padded.cumsum(axis=0, dtype=np.int32), axis=1, out=sums[1:, 1:])
     around = sums[span:, span:] - sums[:-span, span:] - sums[span:, :-span] + sums[:-span, :-span]
     detail: NDArray[np.float64] = image - around / span**2
     return detail
 
 
-def _taper(length: int) -> NDArray[np.float64]:
-    return np.hanning(length + 2)[1:-1]
+@lru_cache(maxsize=8)
+def _window(height: int, width: int) -> NDArray[np.float64]:
+    """Falls to 0 at the edges, which phase correlation would take for something that stands still."""
+    window: NDArray[np.float64] = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])
+    return window
 
 
 def _shared(
@@ -316,51 +342,90 @@ def _brightness(previous: Image, current: Image, shift: tuple[int, int]) -> tupl
     return (gain, offset) if corrected < 0.7 * plain and plain > 2.0 else (1.0, 0.0)
 
 
-def _search(previous: Image, current: Image, settings: MotionSettings) -> NDArray[np.intp]:
-    """Full search on the coarsest level, each block judged together with its eight neighbours.
+def _search(previous: Image, current: Image, settings: MotionSettings) -> Displacement:
+    """Full search on the coarsest level, each block judged together with its eight neighbours; where displacements are
+    equally good, the first in raster order.
 
-    Returns:
-        `[n, 2]` (dx, dy) of blocks in raster order.
+    Every pixel of a block lies in a plane of its own (`planes[i, j]` has pixel (i, j) of each block), and planes keep
+    the pitch of the padded picture. So a displacement is an offset in flat memory, and every sum runs over long rows.
     """
     reach, side = settings.search, BLOCK >> (_LEVELS - 1)
-    height, width = current.shape
-    rows, columns = height // side, width // side
+    rows, columns = current.shape[0] // side, current.shape[1] // side
     span = 2 * reach + 1
-    padded = np.pad(previous, reach, mode="edge")
-    # [dx, h + 2 · reach, w]: the previous picture shifted by every dx.
-    shifted = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1).transpose(1, 0, 2)
-    difference = np.empty((span, height, width), dtype=np.int16)
-    tall = np.empty((span, rows + 2, width), dtype=np.int16)
-    wide = np.empty((span, rows, columns + 2), dtype=np.int16)
-    # One key holds cost and displacement, so that one minimum finds both (the first displacement where equal).
-    order = np.arange(span * span, dtype=np.int32).reshape(span, span)
-    best = np.full((rows, columns), np.iinfo(np.int32).max, dtype=np.int32)
-    for dy in range(span):
-        np.subtract(shifted[:, dy : dy + height], current, out=difference)
-        np.abs(difference, out=difference)
-        # Slices: NumPy's sums over an axis of two are many times slower.
-        np.add(difference[:, 0::side], difference[:, 1::side], out=tall[:, 1:-1])
-        for i in range(2, side):
-            tall[:, 1:-1] += difference[:, i::side]
-        tall[:, 0], tall[:, -1] = tall[:, 1], tall[:, -2]
-        high = tall[:, :-2] + tall[:, 1:-1]
-        high += tall[:, 2:]
-        np.add(high[..., 0::side], high[..., 1::side], out=wide[..., 1:-1])
-        for i in range(2, side):
-            wide[..., 1:-1] += high[..., i::side]
-        wide[..., 0], wide[..., -1] = wide[..., 1], wide[..., -2]
-        total = wide[..., :-2] + wide[..., 1:-1]
-        total += wide[..., 2:]
-        keys = total.astype(np.int32)
-        keys <<= 16
-        keys += order[dy][:, None, None]
-        np.minimum(best, np.minimum.reduce(keys, axis=0), out=best)
-    dy_found, dx_found = np.divmod((best & 0xFFFF).ravel(), span)
-    return np.stack([dx_found - reach, dy_found - reach], axis=1).astype(np.intp)
+    # Blocks beyond the picture into which a displacement leads, and two more columns for the sums below.
+    beyond = -(-(span + side) // side) + 1
+    pitch = columns + beyond
+    padded = _edge_padded(previous, reach, (rows + beyond + 1) * side, pitch * side)
+    then = _planes(padded, side)
+    now = np.zeros((side, side, rows, pitch), dtype=np.int16)
+    now[..., :columns] = _planes(current, side)
+    length = rows * pitch
+    sums = np.empty((span, span, length), dtype=np.uint16)
+    step = then.itemsize
+    for down, right in product(range(side), repeat=2):
+        # Displacements `down`, `down + side`, … in y and likewise in x: neighbours in one plane.
+        total = sums[down::side, right::side]
+        difference = np.empty(total.shape, dtype=np.int16)
+        for number, (i, j) in enumerate(product(range(side), repeat=2)):
+            plane = then[(i + down) % side, (j + right) % side].ravel()
+            first = (i + down) // side * pitch + (j + right) // side
+            moved = np.ndarray(total.shape, np.int16, plane.data, first * step, (pitch * step, step, step))
+            np.subtract(moved, now[i, j].ravel(), out=difference)
+            np.abs(difference, out=difference)
+            if number:
+                total += difference.view(np.uint16)
+            else:
+                total[:] = difference
+    tall = sums.reshape(span * span, rows, pitch)
+    high = tall.copy()
+    # Over all displacements in one go, and then again where the neighbour is of another displacement.
+    high.ravel()[pitch:] += tall.ravel()[:-pitch]
+    high.ravel()[:-pitch] += tall.ravel()[pitch:]
+    high[:, 0] = tall[:, 0] + tall[:, 0] + tall[:, min(1, rows - 1)]
+    high[:, -1] = tall[:, -1] + tall[:, -1] + tall[:, max(rows - 2, 0)]
+    # The neighbour before the first column of a row is the last of the row above it in memory.
+    lines = high.reshape(-1, pitch)
+    lines[:, columns] = lines[:, columns - 1]
+    lines[:-1, -1] = lines[1:, 0]
+    flat = lines.ravel()
+    wide = flat.copy()
+    wide[1:] += flat[:-1]
+    wide[0] += flat[0]
+    wide[:-1] += flat[1:]
+    # At most 36 differences of at most 1,300 where brightness was corrected: they fit in uint16.
+    costs = wide.reshape(span * span, length)
+    best = np.minimum.reduce(costs, axis=0)
+    # The greatest rank among the best: NumPy's argmin over the first axis is many times slower.
+    rank = np.arange(span * span, 0, -1, dtype=np.uint8 if span * span < 256 else np.uint16)[:, None]
+    order = span * span - np.maximum.reduce((costs == best) * rank, axis=0).astype(np.intp)
+    found = order.reshape(rows, pitch)[:, :columns].ravel()
+    return np.stack([found % span - reach, found // span - reach])
+
+
+def _planes(image: Image, side: int) -> Image:
+    """`[side, side, rows, columns]`: pixel (i, j) of every block."""
+    rows, columns = image.shape[0] // side, image.shape[1] // side
+    return np.ascontiguousarray(image.reshape(rows, side, columns, side).transpose(1, 3, 0, 2))
+
+
+def _edge_padded(image: Image, margin: int, height: int, width: int) -> Image:
+    """The picture with its edges repeated: `margin` above and left, and as much as it takes to the given size."""
+    rows, columns = image.shape
+    padded = np.empty((height, width), dtype=image.dtype)
+    inside = padded[margin : margin + rows]
+    inside[:, margin : margin + columns] = image
+    inside[:, :margin] = image[:, :1]
+    inside[:, margin + columns :] = image[:, -1:]
+    padded[:margin] = inside[0]
+    padded[margin + rows :] = inside[-1]
+    return padded
 
 
 class _Matcher:
-    """Sums of absolute differences between the blocks of one level and displaced parts of the previous picture."""
+    """Sums of absolute differences between the blocks of one level and displaced parts of the previous picture.
+
+    Sums are uint16: 32 differences of at most 1,300 where brightness was corrected.
+    """
 
     def __init__(self, previous: Image, blocks: Image, rows: int, columns: int) -> None:
         side = blocks.shape[0]
@@ -368,76 +433,94 @@ class _Matcher:
         self._every = 2 if side == BLOCK else 1
         self._blocks = np.ascontiguousarray(blocks[:: self._every])
         self._side = side
-        self._previous = previous
+        self._shape = rows, columns
         self.samples = self._blocks.shape[0] * side
-        margin = side + 2
-        self._padded = np.pad(previous, margin, mode="edge").ravel()
-        self._pitch = previous.shape[1] + 2 * margin
+        self._margin = margin = side + 2
+        height, self._pitch = previous.shape[0] + 2 * margin, previous.shape[1] + 2 * margin
+        self._padded = _edge_padded(previous, margin, height, self._pitch)
         y, x = np.divmod(np.arange(rows * columns), columns)
         self._y, self._x = y * side + margin, x * side + margin
         # Displacements that point farther out of the picture see its repeated edge.
-        self._last = (self._pitch - side - 1, previous.shape[0] + 2 * margin - side - 1)
+        self._last = (self._pitch - side - 1, height - side - 1)
 
-    def _patches(self, displacement: NDArray[np.intp], ring: int) -> Image:
+    def _patches(self, displacement: Displacement, ring: int, chosen: NDArray[np.intp] | slice = _ALL) -> Image:
         """What is in the previous picture at each displaced block and `ring` pixels around, `[side + 2 ring]² · n`."""
-        x = np.clip(self._x + displacement[:, 0], 1, self._last[0])
-        y = np.clip(self._y + displacement[:, 1], 1, self._last[1])
+        x = np.clip(self._x[chosen] + displacement[0], 1, self._last[0])
+        y = np.clip(self._y[chosen] + displacement[1], 1, self._last[1])
         window = np.arange(-ring, self._side + ring)
         inside = (window[:, None] * self._pitch + window)[:, :, None]
-        patches: Image = self._padded.take(inside + (y * self._pitch + x))
+        patches: Image = self._padded.ravel().take(inside + (y * self._pitch + x), mode="clip")
         return patches
 
-    def _sad(self, patches: Image, dy: int, dx: int) -> NDArray[np.int32]:
+    def _sad(self, patches: Image, blocks: Image, dy: int, dx: int) -> NDArray[np.uint16]:
         side = self._side
-        difference = patches[dy : dy + side : self._every, dx : dx + side] - self._blocks
+        difference = patches[dy : dy + side : self._every, dx : dx + side] - blocks
         np.abs(difference, out=difference)
-        # At most 32 differences, of at most 1020 where brightness was corrected: they fit in int16.
-        total: NDArray[np.int32] = np.add.reduce(difference.reshape(self.samples, -1), axis=0).astype(np.int32)
+        # Without a dtype NumPy sums in int64, which takes four times as long.
+        flat = difference.view(np.uint16).reshape(self.samples, -1)
+        total: NDArray[np.uint16] = np.add.reduce(flat, axis=0, dtype=np.uint16)
         return total
 
-    def still(self) -> NDArray[np.int32]:
-        """SAD of every block at no displacement."""
-        return self._sad(_as_blocks(self._previous, self._side), 0, 0)
+    def at(self, shift: tuple[int, int]) -> NDArray[np.uint16]:
+        """SAD of every block at one displacement of all."""
+        margin, side, (rows, columns) = self._margin, self._side, self._shape
+        if max(abs(shift[0]), abs(shift[1])) >= margin:
+            displacement = np.array(shift, dtype=np.intp)[:, None]
+            return self._sad(self._patches(displacement, 0), self._blocks, 0, 0)
+        top, left = margin + shift[1], margin + shift[0]
+        moved = self._padded[top : top + rows * side, left : left + columns * side]
+        return self._sad(_as_blocks(moved, side), self._blocks, 0, 0)
 
-    def at(self, displacement: NDArray[np.intp]) -> NDArray[np.int32]:
-        """SAD of every block at the given displacements `[n, 2]`."""
-        return self._sad(self._patches(displacement, 0), 0, 0)
-
-    def refine(self, displacement: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    def refine(self, displacement: Displacement) -> tuple[Displacement, NDArray[np.uint16]]:
         """The best of the nine displacements around the given ones (those win ties), and its SAD."""
         patches = self._patches(displacement, 1)
         order = np.array([4, 1, 3, 5, 7, 0, 2, 6, 8])
-        sums = np.stack([self._sad(patches, int(k) // 3, int(k) % 3) for k in order])
-        best = sums.argmin(axis=0)
-        step = order[best]
-        moved = displacement + np.stack([step % 3 - 1, step // 3 - 1], axis=1)
-        return moved, np.take_along_axis(sums, best[None], axis=0)[0]
+        keys = np.empty((9, displacement.shape[1]), dtype=np.uint32)
+        for key, k in zip(keys, order.tolist(), strict=True):
+            key[:] = self._sad(patches, self._blocks, k // 3, k % 3)
+        # One key holds SAD and place in the order, so that one minimum finds both.
+        keys <<= 4
+        keys += np.arange(9, dtype=np.uint32)[:, None]
+        best = np.minimum.reduce(keys, axis=0)
+        step = order[best & 15]
+        moved = displacement + np.stack([step % 3 - 1, step // 3 - 1])
+        return moved, (best >> 4).astype(np.uint16)
 
-    def measure(self, displacement: NDArray[np.intp]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """SAD at the displacements, and the fraction of a pixel `[n, 2]` at which it would be least.
+    def fraction(
+        self, displacement: Displacement, sad: NDArray[np.uint16], chosen: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """The fraction of a pixel `[2, len(chosen)]` at which the SAD of the chosen blocks would be least.
 
-        The fraction takes equal slopes on both sides of the minimum, as absolute differences have; a block that fits
-        exactly is where it is.
+        It takes equal slopes on both sides of the minimum, as absolute differences have; a block that fits exactly is
+        where it is.
+
+        Args:
+            displacement, sad: of all blocks.
         """
-        patches = self._patches(displacement, 1)
-        middle = self._sad(patches, 1, 1)
-        fractions = []
-        for low_at, high_at in (((1, 0), (1, 2)), ((0, 1), (2, 1))):
-            low, high = self._sad(patches, *low_at), self._sad(patches, *high_at)
+        patches = self._patches(displacement[:, chosen], 1, chosen)
+        blocks, middle = self._blocks[:, :, chosen], sad[chosen].astype(np.int32)
+        fractions = np.zeros((2, len(chosen)))
+        for fraction, low_at, high_at in zip(fractions, ((1, 0), (0, 1)), ((1, 2), (2, 1)), strict=True):
+            low = self._sad(patches, blocks, *low_at).astype(np.int32)
+            high = self._sad(patches, blocks, *high_at).astype(np.int32)
             slope = np.maximum(low, high) - middle
-            fraction = 0.5 * (low - high) / np.maximum(slope, 1)
-            fractions.append(np.where((slope > 0) & (middle > 0), np.clip(fraction, -0.5, 0.5), 0.0))
-        return middle, np.stack(fractions, axis=1)
+            clear = (slope > 0) & (middle > 0)
+            np.divide(0.5 * (low - high), slope, out=fraction, where=clear)
+        return np.clip(fractions, -0.5, 0.5, out=fractions)
 
 
 def _fit_similarity(
-    centres: NDArray[np.float64], displacement: NDArray[np.float64], start: NDArray[np.float64], factor: int
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    displacement: NDArray[np.float64],
+    start: tuple[int, int],
+    factor: int,
 ) -> NDArray[np.float64]:
     """The similarity that most blocks follow: reweighted least squares, from a wide to a narrow tolerance.
 
     Args:
-        centres: float64 `[n, 2]`, in pixels of the current frame.
-        displacement: float64 `[n, 2]`, to the previous frame.
+        x, y: float64 `[n]`: middles of blocks, in pixels of the current frame.
+        displacement: float64 `[2, n]`, to the previous frame.
         start: (dx, dy) to begin with.
         factor: full pixels per working pixel, the unit of the last tolerance.
 
@@ -445,37 +528,38 @@ def _fit_similarity(
         float64 `[2, 3]`; a pure shift where fewer than 8 blocks are left, `start` where none is.
     """
     similarity = np.array([[1.0, 0.0, start[0]], [0.0, 1.0, start[1]]])
-    if not len(centres):
+    if not len(x):
         return similarity
-    target = centres + displacement
-    middle = np.median(displacement, axis=0)
+    dx, dy = displacement
+    middle = float(np.median(dx)), float(np.median(dy))
 
     # Begin with whichever shift more blocks agree with: the median fails when something large moves.
-    def agreeing(shift: NDArray[np.float64]) -> int:
-        return int(np.count_nonzero(np.abs(displacement - shift).max(axis=1) <= 4.0 * factor))
+    def agreeing(shift: tuple[float, float]) -> int:
+        near = np.maximum(np.abs(dx - shift[0]), np.abs(dy - shift[1])) <= 4.0 * factor
+        return int(np.count_nonzero(near))
 
     if agreeing(middle) >= agreeing(start):
         similarity[:, 2] = middle
-    x, y = centres.T.copy()
-    to_x, to_y = target.T.copy()
+    to_x, to_y = x + dx, y + dy
+    points = np.stack([x, y, to_x, to_y])
     for tolerance in (16.0, 8.0, 4.0, 2.0, 2.0):
         (a, b, c), (d, e, f) = similarity.tolist()
         error_x, error_y = to_x - (a * x + b * y + c), to_y - (d * x + e * y + f)
         weight = 1.0 / (1.0 + (error_x**2 + error_y**2) / (tolerance * factor) ** 2) ** 2
-        total = float(weight.sum())
+        total = float(np.add.reduce(weight))
         if total < 1e-9:
             return similarity
         weight /= total
-        mean_x, mean_y = float((weight * x).sum()), float((weight * y).sum())
-        mean_to_x, mean_to_y = float((weight * to_x).sum()), float((weight * to_y).sum())
-        from_x, from_y, into_x, into_y = x - mean_x, y - mean_y, to_x - mean_to_x, to_y - mean_to_y
-        spread = float((weight * (from_x**2 + from_y**2)).sum())
+        mean = np.add.reduce(weight * points, axis=1)
+        mean_x, mean_y, mean_to_x, mean_to_y = mean.tolist()
+        from_x, from_y, into_x, into_y = points - mean[:, None]
+        spread = float(np.add.reduce(weight * (from_x**2 + from_y**2)))
         if len(x) < 8 or spread < 1e-6:
-            similarity[0, 2] += float((weight * error_x).sum())
-            similarity[1, 2] += float((weight * error_y).sum())
+            similarity[0, 2] += float(np.add.reduce(weight * error_x))
+            similarity[1, 2] += float(np.add.reduce(weight * error_y))
             continue
-        cosine = float((weight * (from_x * into_x + from_y * into_y)).sum()) / spread
-        sine = float((weight * (from_x * into_y - from_y * into_x)).sum()) / spread
+        cosine = float(np.add.reduce(weight * (from_x * into_x + from_y * into_y))) / spread
+        sine = float(np.add.reduce(weight * (from_x * into_y - from_y * into_x))) / spread
         similarity = np.array(
             [
                 [cosine, -sine, mean_to_x - cosine * mean_x + sine * mean_y],
