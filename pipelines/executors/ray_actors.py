@@ -26,6 +26,8 @@ _QUIET = {
     # Said once per process otherwise. Which device is used, our settings say, never what an actor happens to see.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    # A private cluster's actors are the run itself; at Ray's own 15 they get nothing of a machine that is busy.
+    "RAY_worker_niceness": "0",
 }
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
+import killed_driver
 import moving_shapes
 import pytest
 from command_lines import run_many
@@ -105,6 +106,58 @@ def test_every_entry_of_a_list_is_done_or_told(films: Path, tmp_path: Path) -> N
     first = entries[0]
     run_job(job_of(first), tmp_path / "alone", placement=INLINE, products=TABLES)
     assert checksums(tmp_path / "out" / first.name) == checksums(tmp_path / "alone")
+
+
+def test_ray_gives_a_list_the_bytes_of_one_thread(cluster: None, films: Path, tmp_path: Path) -> None:
+    """With a film that kills its reader and a file that is none: the actors that die are the others' no trouble."""
+    (tmp_path / "broken.mp4").write_bytes(b"no film at all")
+    entries = [FileEntry(name, str(films / f"{name}.mp4")) for name in ("a", "c", "b")]
+    run_files(entries, job_of, tmp_path / "inline", placement=INLINE, products=TABLES)
+    ray = Placement(executor="ray", workers=1)
+    worse = [*entries[:2], FileEntry("none", str(tmp_path / "broken.mp4")), FileEntry("deadly", str(films)), entries[2]]
+
+    def troubled(entry: FileEntry) -> Job:
+        job = job_of(replace(entry, path=str(films / "a.mp4")) if entry.name == "deadly" else entry, ray)
+        return replace(job, open_source=kill_me) if entry.name == "deadly" else job
+
+    summary = run_files(worse, troubled, tmp_path / "ray", placement=ray, products=TABLES)
+    states = {entry["name"]: entry["state"] for entry in summary.data["entries"]}
+    assert states == {"a": "done", "c": "done", "none": "broken", "deadly": "broken", "b": "done"}
+    assert summary.data["executor"] == "ray"
+    for name in ("a", "b", "c"):
+        assert checksums(tmp_path / "ray" / name) == checksums(tmp_path / "inline" / name)
+
+
+@pytest.mark.parametrize(
+    ("executor", "workers"),
+    [
+        ("inline", 1),
+        pytest.param("local", 2, marks=pytest.mark.full),
+        pytest.param("ray", 2, marks=pytest.mark.full),
+    ],
+)
+def test_a_list_whose_driver_is_killed_goes_on(films: Path, tmp_path: Path, executor: str, workers: int) -> None:
+    listed = tmp_path / "films.txt"
+    listed.write_text("".join(f"{films / name}.mp4\n" for name in ("a", "c", "b")))
+
+    def again(out: Path) -> FilesSummary:
+        return run_files(
+            read_file_list(str(listed)),
+            lambda entry: killed_driver.job_of(entry, INLINE),
+            out,
+            placement=INLINE,
+            products=killed_driver.PRODUCTS,
+            resume=Resuming(),
+        )
+
+    again(tmp_path / "whole")
+    killed_driver.killed(
+        listed, tmp_path / "out", executor, workers, 6
+    )  # the first film has one window, the second eleven
+    left = read_summary(str(tmp_path / "out"))
+    assert not left.complete
+    assert again(tmp_path / "out").all_good
+    assert checksums(tmp_path / "out") == checksums(tmp_path / "whole")
 
 
 @pytest.mark.full

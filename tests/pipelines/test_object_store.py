@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import killed_driver
 import moving_shapes
 import pytest
 import s3fs
@@ -140,6 +141,25 @@ def test_workers_of_a_list_write_into_a_store(clip: Path, server: str, on_disk: 
     assert summary.data["states"] == {"done": 1, "missing": 1}
     assert fixed(objects(f"{where}/one")) == fixed(on_disk)
     assert read_status(where).files == {"done": 1, "missing": 1}
+
+
+@pytest.mark.parametrize(("executor", "workers"), [("inline", 1), pytest.param("local", 2, marks=pytest.mark.full)])
+def test_a_run_in_a_store_whose_driver_is_killed_goes_on(
+    clip: Path, server: str, tmp_path: Path, executor: str, workers: int
+) -> None:
+    def run(out: Path | str, resume: Resuming | None = None) -> None:
+        job = killed_driver.job_of(FileEntry("film", str(clip)), INLINE)
+        run_job(job, out, placement=INLINE, products=killed_driver.PRODUCTS, resume=resume)
+
+    run(tmp_path / "whole")
+    where = f"s3://films/killed-{executor}"
+    killed_driver.killed(clip, where, executor, workers, 10)
+    committed = [name for name in objects(where) if name.endswith("chunk.json")]
+    assert 0 < len(committed) < 4
+    run(where, Resuming())
+    there = objects(where)
+    assert fixed(there) == fixed(files(tmp_path / "whole"))
+    assert set(there) == set(files(tmp_path / "whole")), "nothing was left over"
 
 
 def test_what_was_not_finished_never_appears(server: str) -> None:

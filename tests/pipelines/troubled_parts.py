@@ -76,6 +76,18 @@ class _Wrapped:
             yield frame
 
 
+@dataclass(frozen=True)
+class CrashAt:
+    """Makes the part that `make` makes; the process where that is dies at a point of `pipelines.crash_points`."""
+
+    make: Callable[[], Any]
+    point: str
+
+    def __call__(self) -> Any:
+        os.environ["VIDEOSEG_CRASH_AT"] = self.point
+        return self.make()
+
+
 def kill_me() -> Any:
     """A source that ends the process that opens it."""
     os.kill(os.getpid(), signal.SIGKILL)
