@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from odise_frame.checkpoint_files.safetensors_file import SafetensorsFile, file_digest
+from odise_frame.checkpoint_files.safetensors_file import SafetensorsFile
+from odise_frame.checkpoint_files.weights_file import file_digest
 from odise_frame.clip import causal_mask
 from odise_frame.model import Odise
 from odise_frame.quirks import MENDED, Quirks

@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -76,7 +76,8 @@ def download(
                 ) from None
             time.sleep(_PAUSE * 2**failures)
             continue
-        found = _digest(part)
+        with part.open("rb") as file:
+            found = file_digest(file, "sha256").hexdigest()
         if found.startswith(sha256_prefix):
             part.replace(target)
             _memory(part).unlink(missing_ok=True)
@@ -204,11 +205,3 @@ def _recall(part: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return memory if isinstance(memory, dict) else {}
-
-
-def _digest(path: Path) -> str:
-    hasher = sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            hasher.update(block)
-    return hasher.hexdigest()

@@ -9,7 +9,6 @@ A chunk is a pure function of the source and the settings. When a worker dies, o
 and the chunk begun anew; what fails three times is set aside, and the others go on.
 """
 
-import errno
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +19,7 @@ from time import monotonic
 from pipelines.executors import Cancelled, Executor, Future, Needs, Worker, WorkerLost
 from pipelines.settings import Placement
 from pipelines.stages import Stage, StageChain, Window
-from videoseg.errors import InputError, VideosegError
+from videoseg.errors import InputError, VideosegError, is_disk_full
 from videoseg.protocols import Source
 from videoseg.store.manifest import ChunkPlan
 
@@ -32,8 +31,6 @@ ATTEMPTS = 3
 
 STOP_SECONDS = 20.0
 """Seconds for the frames under way to be finished after a stop; then they are given up, and with them their chunk."""
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +363,7 @@ class Driver:
     def _fail(self, lane: Lane, flight: InFlight, error: Exception) -> None:
         """A window failed: its unit is tried again or set aside, the lane's other units begin anew."""
         attempt = flight.attempt
-        if is_disk_full(error):
+        if is_disk_full(error.__cause__):
             raise error
         others = [other for other in lane.attempts if other is not attempt]
         if isinstance(error, WorkerLost) and others and not self._stop.is_set():
@@ -550,7 +547,3 @@ def _needs(spec: StageSpec, lane: int) -> Needs:
 
 def _name(stage: str, lane: Lane, lanes: int) -> str:
     return stage if lanes == 1 else f"{stage}-{lane.number}"
-
-
-def is_disk_full(error: Exception) -> bool:
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK_FULL

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Any
 
 from pipelines.chunks import plan_chunks
-from pipelines.driver import Driver, SetAside, StageSpec, Unit, WindowSize, is_disk_full
+from pipelines.driver import Driver, SetAside, StageSpec, Unit, WindowSize
 from pipelines.executors import Executor, Future, Needs, Worker, WorkerLost, make_executor
 from pipelines.file_list import FileEntry
 from pipelines.progress import Counters, Progress, Snapshot, silent
@@ -29,8 +29,7 @@ from pipelines.resuming import left_to_do, require_same
 from pipelines.run import BYTES_PER_PIXEL, Job, Resuming, RunReport, finish_tables, make_products, now, stages_of
 from pipelines.settings import Placement, Products, RunSettings
 from pipelines.stages import Window, WriteStage
-from videoseg.errors import InputError, VideosegError
-from videoseg.formats import formats
+from videoseg.errors import InputError, VideosegError, is_disk_full
 from videoseg.protocols import Source, SourceInfo
 from videoseg.store.folder import MANIFEST, OWN_NAMES, RunFolder, require_writable
 from videoseg.store.manifest import Manifest, json_text
@@ -180,9 +179,6 @@ def run_files(
     if placement.executor == "local" and placement.processes is None:
         # Among many files some crash their decoder.
         placement = replace(placement, processes=True)
-    for name in (products or Products()).exports:
-        if name not in formats():
-            raise InputError(f"There is no export format {name!r}. The ones there are: {', '.join(formats())}.")
     location = os.fspath(output)
     if placement.executor == "ray" and "://" not in location:
         location = os.path.abspath(location)
@@ -487,7 +483,7 @@ class _Queue:
                 self.finishing.remove((opened, finished))
                 error = finished.exception()
                 if isinstance(error, Exception):
-                    if is_disk_full(error):
+                    if is_disk_full(error.__cause__):
                         raise error
                     opened.state.end("failed", _words(error))
                 elif error is not None:

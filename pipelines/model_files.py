@@ -1,9 +1,8 @@
 """Official models onto this machine: found or downloaded, converted, verified."""
 
-import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from odise_frame.installed_models import cache_folder, installed_folder, models_folder
 from pipelines.downloads import download
 from pipelines.model_catalogue import OfficialFile, OfficialModel, licence_text, official_models
-from videoseg.errors import InputError, VideosegError
+from videoseg.errors import InputError
 from videoseg.label_sets import rows
 
 if TYPE_CHECKING:
@@ -108,19 +107,13 @@ def _fetch(model: OfficialModel, keep: bool, on_progress: OnProgress) -> Path:
     return target
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
+def _alone() -> AbstractContextManager[None]:
     """Two downloads of one file would tread on each other."""
+    from odise_frame.checkpoint_files.locking import alone
+
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "fetch.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise VideosegError(
-                f"Another process is fetching models into {folder}. Wait until it is done, then run the command again."
-            ) from None
-        yield
+    return alone(folder / "fetch.lock", f"fetching models into {folder}")
 
 
 def _installed_digest(file: OfficialFile) -> str | None:

@@ -37,7 +37,7 @@ from pipelines.stages import (
 from pipelines.stitching import refine_run, stitch_run
 from tracking import PanopticTracker
 from videoseg.errors import InputError, VideosegError
-from videoseg.formats import export_run, formats
+from videoseg.formats import export_run
 from videoseg.panoptic import PanopticFrame
 from videoseg.protocols import Loss, Segmenter, Source, SourceInfo, Tracker
 from videoseg.store.folder import EXPORTS, MANIFEST, OVERLAY, RunFolder
@@ -222,9 +222,6 @@ def run_job(
     placement = placement or Placement()
     products = products or Products()
     stop = stop or Event()
-    for name in products.exports:
-        if name not in formats():
-            raise InputError(f"There is no export format {name!r}. The ones there are: {', '.join(formats())}.")
     began = perf_counter()
     folder = RunFolder(output if placement.executor != "ray" or "://" in str(output) else os.path.abspath(output))
     goes_on = resume is not None and folder.exists(MANIFEST)

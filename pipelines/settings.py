@@ -7,6 +7,7 @@ from typing import Any
 from pipelines.chunks import FRAMES_PER_CHUNK, OVERLAP
 from pipelines.executors import ExecutorOptions
 from videoseg.errors import InputError
+from videoseg.formats import formats
 from videoseg.video import DECODERS
 
 
@@ -174,4 +175,9 @@ class Products:
 
     overlay: bool = True
     exports: tuple[str, ...] = ()
-    """Names of formats, see `pipelines.exports`."""
+    """Names of formats, see `videoseg.formats`."""
+
+    def __post_init__(self) -> None:
+        for name in self.exports:
+            if name not in formats():
+                raise InputError(f"There is no export format {name!r}. The ones there are: {', '.join(formats())}.")

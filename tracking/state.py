@@ -1,6 +1,5 @@
 """`TrackerState`: all that the tracker remembers of one stream, bounded, and saved and restored exactly."""
 
-import json
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from tracking import camera
 from tracking.overlap import SampledMap
 from tracking.table import Silhouette, TrackTable
 from videoseg.errors import InputError
+from videoseg.packed_arrays import pack_arrays, unpack_arrays
 
 _MAGIC = b"videoseg tracker"
 _ON_GRID = ("embedding", "gallery")
@@ -92,10 +92,8 @@ class TrackerState:
             "categories": table.categories,
             "stuff_tracks": list(self.stuff_tracks.items()),
             "silhouettes": silhouettes,
-            "arrays": [[name, array.dtype.str, array.shape] for name, array in arrays.items()],
         }
-        head = json.dumps(data, ensure_ascii=True, separators=(",", ":")).encode()
-        body = zlib.compress(struct.pack("<Q", len(head)) + head + b"".join(a.tobytes() for a in arrays.values()), 1)
+        body = zlib.compress(pack_arrays(data, arrays), 1)
         return _MAGIC + struct.pack("<II", self.format_version, zlib.crc32(body)) + body
 
     @classmethod
@@ -118,15 +116,7 @@ class TrackerState:
             )
         if zlib.crc32(data[start:]) != checksum:
             raise InputError("The saved tracker state is damaged (its checksum differs). Start the stream anew.")
-        body = zlib.decompress(data[start:])
-        length = struct.unpack("<Q", body[:8])[0]
-        head: dict[str, Any] = json.loads(body[8 : 8 + length])
-        arrays: dict[str, NDArray[Any]] = {}
-        position = 8 + length
-        for name, dtype, shape in head["arrays"]:
-            count = int(np.prod(shape, dtype=np.int64))
-            arrays[name] = np.frombuffer(body, dtype=dtype, count=count, offset=position).reshape(shape).copy()
-            position += arrays[name].nbytes
+        head, arrays = unpack_arrays(zlib.decompress(data[start:]))
         table = TrackTable(gallery_size=head["gallery_size"], categories=head["categories"])
         for name, _ in list(table.arrays()):
             column = arrays[f"tracks.{name}"]

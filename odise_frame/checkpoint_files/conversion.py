@@ -4,13 +4,11 @@ A conversion writes into a folder beside its target, part by part, and keeps a r
 killed, the next one with the same files goes on behind the last finished part. The target appears in one step.
 """
 
-import errno
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,8 +18,9 @@ import torch
 from torch import Tensor
 
 from odise_frame.checkpoint_files.fitting import PART_ROLES, ROLE_NAMES, Origin, fit, part_shapes
+from odise_frame.checkpoint_files.locking import alone
 from odise_frame.checkpoint_files.recognition import Role
-from odise_frame.checkpoint_files.safetensors_file import file_digest, write_safetensors
+from odise_frame.checkpoint_files.safetensors_file import write_safetensors
 from odise_frame.checkpoint_files.sources import (
     DIFFUSERS_PARTS,
     Weights,
@@ -29,15 +28,15 @@ from odise_frame.checkpoint_files.sources import (
     is_diffusers_folder,
     open_weights_file,
 )
+from odise_frame.checkpoint_files.weights_file import file_digest
 from odise_frame.checkpoints import EMPTY_PROMPT, ModelInfo, read_info, write_info
 from odise_frame.prompt_encoder import build_prompt_encoder, encode_prompts
 from odise_frame.quirks import PUBLISHED
 from odise_frame.sizes import OdiseSize, size_to_json
 from odise_frame.tokenizer import Tokenizer
-from videoseg.errors import InputError, VideosegError
+from videoseg.errors import InputError, VideosegError, is_disk_full
 
 _RECORD = "conversion.json"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 OnProgress = Callable[[int, int], None]
 """Called with bytes written and bytes in all."""
@@ -272,7 +271,7 @@ def _room(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_disk_full(error):
             raise
         raise VideosegError(
             f"The disk is full ({target.parent}): free some space, or set VIDEOSEG_CACHE to a folder on another disk, "
@@ -280,14 +279,6 @@ def _room(target: Path) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _only_one(target: Path) -> Iterator[None]:
+def _only_one(target: Path) -> AbstractContextManager[None]:
     """Two conversions to one folder would tread on each other."""
-    with target.with_name(f"{target.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise VideosegError(
-                f"Another process is making {target}. Wait until it is done, then run the command again."
-            ) from None
-        yield
+    return alone(target.with_name(f"{target.name}.lock"), f"making {target}")

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from math import prod
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from odise_frame.checkpoint_files.torch_archive import open_weights
+from odise_frame.checkpoint_files.weights_file import WeightsFile
 from videoseg.errors import InputError
 
 _MAX_HEADER = 100_000_000
@@ -37,8 +37,6 @@ _DTYPES = {
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
-_BLOCK = 2**22
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -51,7 +49,7 @@ class Entry:
     end: int
 
 
-class SafetensorsFile:
+class SafetensorsFile(WeightsFile):
     """A safetensors file, open for reading; a context manager.
 
     Attributes:
@@ -63,43 +61,27 @@ class SafetensorsFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: IO[bytes] = open_weights(path)
+        super().__init__(path)
         try:
             self.entries = self._read_header()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._file.close()
 
     def read(self, name: str) -> Tensor:
         """The tensor with this name, on the CPU, in memory of its own."""
-        return self._tensor(self.entries[name], self._bytes(self.entries[name]))
+        entry = self.entries[name]
+        return self._tensor(entry, self._bytes(entry.begin, entry.end - entry.begin))
 
     def read_all(self) -> Iterator[tuple[str, Tensor]]:
         """Name and tensor of all entries, one at a time; afterwards `digest` is that of the whole file."""
         self._file.seek(0)
         hasher = sha256(self._file.read(self._data_start))
         for name, entry in self.entries.items():
-            data = self._bytes(entry)
+            data = self._bytes(entry.begin, entry.end - entry.begin)
             hasher.update(data)
             yield name, self._tensor(entry, data)
         self.digest = hasher.hexdigest()
-
-    def _bytes(self, entry: Entry) -> bytearray:
-        data = bytearray(entry.end - entry.begin)
-        self._file.seek(entry.begin)
-        if self._file.readinto(data) != len(data):  # type: ignore[attr-defined]
-            raise InputError(f"{self.path} is cut off. Take the file again.")
-        return data
 
     def _tensor(self, entry: Entry, data: bytearray) -> Tensor:
         if not data:
@@ -171,13 +153,4 @@ def write_safetensors(
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    return hasher.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    hasher = sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            hasher.update(block)
     return hasher.hexdigest()

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from odise_frame.checkpoint_files.safetensors_file import SafetensorsFile
-from odise_frame.checkpoint_files.torch_archive import TorchArchive, named_tensors, open_weights
+from odise_frame.checkpoint_files.torch_archive import TorchArchive, named_tensors
+from odise_frame.checkpoint_files.weights_file import open_weights
 from videoseg.errors import InputError
 
 

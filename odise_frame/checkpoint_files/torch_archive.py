@@ -12,12 +12,13 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from odise_frame.checkpoint_files.pickle_reading import Builder, DamagedPickleError, Global, Placeholder, read_pickle
+from odise_frame.checkpoint_files.weights_file import WeightsFile
 from videoseg.errors import InputError
 
 _MAX_PICKLE = 2**29
@@ -83,7 +84,7 @@ class StoredTensor:
         return True
 
 
-class TorchArchive:
+class TorchArchive(WeightsFile):
     """A PyTorch file, open for reading; a context manager.
 
     Attributes:
@@ -95,8 +96,7 @@ class TorchArchive:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: IO[bytes] = open_weights(path)
+        super().__init__(path)
         try:
             try:
                 self._zip = zipfile.ZipFile(self._file)
@@ -105,17 +105,8 @@ class TorchArchive:
             self._prefix = self._find_prefix()
             self.content = self._read_pickle()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._file.close()
 
     def read(self, tensor: StoredTensor) -> Tensor:
         """The tensor itself, contiguous, on the CPU, in its own dtype and memory.
@@ -131,11 +122,7 @@ class TorchArchive:
         start, length = self._locate(f"{self._prefix}data/{tensor.storage.key}")
         if tensor.offset < 0 or (tensor.offset + span) * width > length:
             raise InputError(f"{self.path} is damaged: a tensor reaches beyond its storage. Take the file again.")
-        data = bytearray(span * width)
-        self._file.seek(start + tensor.offset * width)
-        if self._file.readinto(data) != len(data):  # type: ignore[attr-defined]
-            raise InputError(f"{self.path} is cut off. Take the file again.")
-        flat = torch.frombuffer(data, dtype=tensor.dtype)
+        flat = torch.frombuffer(self._bytes(start + tensor.offset * width, span * width), dtype=tensor.dtype)
         if tensor.is_contiguous:
             return flat.view(tensor.shape)
         return flat.as_strided(tensor.shape, tensor.stride).contiguous()
@@ -185,30 +172,6 @@ class TorchArchive:
             raise InputError(f"{self.path} is damaged: {name} is not where it should be. Take the file again.")
         name_length, extra_length = struct.unpack("<HH", header[26:30])
         return info.header_offset + 30 + name_length + extra_length, info.file_size
-
-
-def open_weights(path: Path) -> IO[bytes]:
-    """The file for reading.
-
-    Raises:
-        InputError: missing, not a file, not readable, empty, or a pointer of Git LFS.
-    """
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        raise InputError(f"There is no file {path}.") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder, not a file of weights.") from None
-    except PermissionError:
-        raise InputError(f"{path} cannot be read: its permissions forbid it. Run `chmod u+r` on it.") from None
-    start = file.read(24)
-    if not start or start.startswith(b"version https://git-lfs"):
-        file.close()
-        if not start:
-            raise InputError(f"{path} is empty. Take the file again.")
-        raise InputError(f"{path} is only a pointer of Git LFS: run `git lfs pull` where it came from.")
-    file.seek(0)
-    return file
 
 
 def named_tensors(content: Any) -> dict[str, StoredTensor]:

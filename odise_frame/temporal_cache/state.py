@@ -1,7 +1,5 @@
 """`CacheState`: all that is remembered of one stream, in one object that can be saved, moved and gone on with."""
 
-import json
-import struct
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any, ClassVar, Self
@@ -18,6 +16,7 @@ from odise_frame.temporal_cache.flow import Floats, Picture
 from odise_frame.temporal_cache.planner import FramePlan
 from odise_frame.windows import WindowGrid, plan_windows
 from videoseg.errors import InputError
+from videoseg.packed_arrays import pack_arrays, unpack_arrays
 from videoseg.panoptic import PanopticFrame, Segment
 
 RESULT, EVIDENCE = -2, -1
@@ -100,7 +99,6 @@ class CacheState:
     def to_bytes(self) -> bytes:
         """Header with its length, then the arrays one after the other: what `from_bytes` makes of it goes on bit for
         bit as this one does."""
-        arrays = self._arrays()
         header = {
             "format_version": self.format_version,
             "stream": self.stream,
@@ -113,10 +111,8 @@ class CacheState:
             "canvas": None if self.canvas is None else _describe_canvas(self.canvas),
             "has_masks": self.masks is not None,
             "result": None if self.result is None else _describe_result(self.result),
-            "arrays": [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()],
         }
-        text = json.dumps(header).encode()
-        return b"".join([_MAGIC, struct.pack("<Q", len(text)), text, *(array.tobytes() for array in arrays.values())])
+        return _MAGIC + pack_arrays(header, self._arrays())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -273,31 +269,19 @@ def _read_result(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Pan
 
 
 def _unpack(data: bytes, version: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    start = len(_MAGIC) + 8
     try:
-        if data[: len(_MAGIC)] != _MAGIC:
-            raise ValueError
-        (length,) = struct.unpack("<Q", data[len(_MAGIC) : start])
-        header = json.loads(data[start : start + length])
+        if not data.startswith(_MAGIC):
+            raise _damaged()
+        header, arrays = unpack_arrays(data[len(_MAGIC) :])
         found = header["format_version"]
-        if found != version:
-            raise InputError(
-                f"The saved state of the segmenter has format version {found}, this videoseg reads {version}: "
-                "start the stream anew."
-            )
-        arrays, place = {}, start + length
-        for name, kind, shape in header["arrays"]:
-            dtype = np.dtype(kind)
-            size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-            if dtype.hasobject or place + size > len(data):
-                raise ValueError
-            arrays[name] = np.frombuffer(data, dtype, size // dtype.itemsize, place).reshape(shape).copy()
-            place += size
-        if place != len(data):
-            raise ValueError
-        return header, arrays
-    except (ValueError, KeyError, TypeError, struct.error):
+    except (ValueError, KeyError):
         raise _damaged() from None
+    if found != version:
+        raise InputError(
+            f"The saved state of the segmenter has format version {found}, this videoseg reads {version}: "
+            "start the stream anew."
+        )
+    return header, arrays
 
 
 def _split_digests(joined: NDArray[Any]) -> list[bytes]:

@@ -1,10 +1,7 @@
 """The rows of the table: our modes, and simpler ways to save that they have to beat."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from odise_frame.checkpoints import ModelInfo
 from odise_frame.model import Odise
@@ -14,6 +11,7 @@ from odise_frame.temporal_cache import CacheSettings, Planner, Work, cost_table
 from pipelines.cache_bench.deep_cache import DeepCacheWindows, shallow_unet_flops
 from pipelines.cache_bench.drift import ByChance, DriftLog, EveryKth, Oracle, Watched
 from pipelines.cache_bench.recording import FeatureStore, RecordedWindows
+from pipelines.wrapped_segmenter import WrappedSegmenter
 from videoseg.frame import Frame
 from videoseg.motion import Motion
 from videoseg.panoptic import PanopticFrame
@@ -58,29 +56,14 @@ class Bench:
         return made
 
 
-class Hold(Segmenter):
+class Hold(WrappedSegmenter):
     """Another segmenter's result of every k-th frame, shown until the next."""
 
     def __init__(self, segmenter: OdiseSegmenter, k: int) -> None:
-        self.segmenter, self.k = segmenter, k
+        super().__init__(segmenter)
+        self.k = k
         self.ledger = segmenter.ledger
         self._last: dict[str, PanopticFrame] = {}
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        return self.segmenter.vocabulary
-
-    def describe(self) -> Mapping[str, str]:
-        """See `Segmenter`."""
-        return self.segmenter.describe()
-
-    def new_state(self, stream: str) -> StreamState:
-        """See `Segmenter`."""
-        return self.segmenter.new_state(stream)
-
-    def classify(self, open_vocabulary: NDArray[np.float32], vocabulary: Vocabulary) -> NDArray[np.float32]:
-        """See `Segmenter`."""
-        return self.segmenter.classify(open_vocabulary, vocabulary)
 
     def segment(
         self, frames: Sequence[Frame], motions: Sequence[Motion | None], states: Sequence[StreamState]

@@ -1,6 +1,5 @@
 """What the command line says and where: results on stdout, everything else on stderr, bars only on a terminal."""
 
-import errno
 import json
 import logging
 import os
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from videoseg.errors import InputError, VideosegError
+from videoseg.errors import InputError, VideosegError, is_disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from pipelines.progress import Progress, Snapshot
 
 _PHASES = {"segment": "Segmenting", "overlay": "Drawing overlay", "export": "Exporting"}
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _verbosity = 0
 
@@ -71,8 +68,7 @@ def print_json(data: Mapping[str, Any]) -> None:
 
 def exit_code(error: VideosegError) -> int:
     """A full disk is the user's to mend, like any other unusable input; the rest says it itself."""
-    cause = error.__cause__
-    if isinstance(cause, OSError) and cause.errno in _DISK_FULL:
+    if is_disk_full(error.__cause__):
         return InputError.exit_code
     return error.exit_code
 

@@ -7,11 +7,11 @@ import typer
 
 from pipelines.command_line import console
 from pipelines.command_line.interruption import interruption
+from pipelines.command_line.watching import watching
 
 if TYPE_CHECKING:
     from pipelines.file_list import FileEntry
     from pipelines.many_files import FilesSummary
-    from pipelines.progress import Progress
     from pipelines.run import Job, Resuming
     from pipelines.settings import Placement, Products
 
@@ -38,16 +38,8 @@ def execute_files(
     """
     with interruption() as interrupted:
         from pipelines.many_files import run_files
-        from pipelines.metrics import serving_metrics
-        from pipelines.progress import Counters
 
-        counters = Counters()
-        with console.progress_bar(enabled=not as_json) as show, serving_metrics(metrics_port, counters):
-
-            def on_progress(progress: "Progress") -> None:
-                interrupted.armed = True
-                show(progress)
-
+        with watching(interrupted, as_json=as_json, metrics_port=metrics_port) as watch:
             summary = run_files(
                 entries,
                 make_job,
@@ -56,9 +48,9 @@ def execute_files(
                 products=products,
                 overwrite=overwrite,
                 resume=resume,
-                on_progress=on_progress,
+                on_progress=watch.on_progress,
                 stop=interrupted.stop,
-                counters=counters,
+                counters=watch.counters,
             )
         tell_files(summary, as_json=as_json)
         if interrupted.signal is not None and not summary.complete:

@@ -7,9 +7,9 @@ import typer
 
 from pipelines.command_line import console
 from pipelines.command_line.interruption import interruption
+from pipelines.command_line.watching import watching
 
 if TYPE_CHECKING:
-    from pipelines.progress import Progress
     from pipelines.run import Job, Resuming
     from pipelines.settings import Placement, Products
     from videoseg.store.reader import Run
@@ -33,19 +33,11 @@ def execute(
         ChunksSetAside: some chunks failed; what came of the others was said.
     """
     with interruption() as interrupted:
-        from pipelines.metrics import serving_metrics
-        from pipelines.progress import Counters
         from pipelines.run import ChunksSetAside, run_job
         from videoseg.store.reader import open_run
 
         job = make_job()
-        counters = Counters()
-        with console.progress_bar(enabled=not as_json) as show, serving_metrics(metrics_port, counters):
-
-            def on_progress(progress: "Progress") -> None:
-                interrupted.armed = True
-                show(progress)
-
+        with watching(interrupted, as_json=as_json, metrics_port=metrics_port) as watch:
             try:
                 run = run_job(
                     job,
@@ -54,10 +46,10 @@ def execute(
                     products=products,
                     overwrite=overwrite,
                     resume=resume,
-                    on_progress=on_progress,
+                    on_progress=watch.on_progress,
                     on_note=console.warn,
                     stop=interrupted.stop,
-                    counters=counters,
+                    counters=watch.counters,
                 )
             except ChunksSetAside:
                 if not as_json:

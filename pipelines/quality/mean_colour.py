@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.synthetic_world import render_image
+from pipelines.wrapped_segmenter import WrappedSegmenter
 from videoseg.frame import Frame
 from videoseg.motion import Motion
 from videoseg.panoptic import PanopticFrame, Segment, measure_segments
 from videoseg.protocols import Segmenter, StreamState
-from videoseg.vocabulary import Vocabulary
 
 PICTURES = 600
 """Training pictures that the colours are read from, a third of them single objects: a dozen or more of every thing."""
@@ -63,25 +63,15 @@ def mean_colours(rgb: NDArray[np.uint8], id_map: NDArray[np.uint16], ids: Sequen
     return means
 
 
-class MeanColourNames:
+class MeanColourNames(WrappedSegmenter):
     """Another segmenter's masks, named by `ColourTable`; a `videoseg.protocols.Segmenter`."""
 
     def __init__(self, segmenter: Segmenter, table: ColourTable) -> None:
-        self.segmenter = segmenter
+        super().__init__(segmenter)
         self.table = table
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        return self.segmenter.vocabulary
 
     def describe(self) -> Mapping[str, str]:
         return {**self.segmenter.describe(), "names": "mean colour"}
-
-    def new_state(self, stream: str) -> StreamState:
-        return self.segmenter.new_state(stream)
-
-    def classify(self, open_vocabulary: NDArray[np.float32], vocabulary: Vocabulary) -> NDArray[np.float32]:
-        return self.segmenter.classify(open_vocabulary, vocabulary)
 
     def segment(
         self, frames: Sequence[Frame], motions: Sequence[Motion | None], states: Sequence[StreamState]

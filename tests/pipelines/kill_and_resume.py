@@ -27,7 +27,7 @@ from pipelines.jobs import segment_job
 from pipelines.run import Resuming, run_job
 from pipelines.settings import Placement, Products, RunSettings
 
-SETTINGS = RunSettings(frames_per_chunk=40, overlap=10)
+SETTINGS = RunSettings(frames_per_chunk=20, overlap=8)
 PRODUCTS = Products(overlay=False, exports=("burst",))
 
 

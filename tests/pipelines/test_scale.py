@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -27,7 +25,7 @@ from pipelines.settings import Placement, Products, RunSettings
 from videoseg.errors import InputError
 from videoseg.store.reader import Run, open_run
 
-SETTINGS = RunSettings(frames_per_chunk=40, overlap=10)
+SETTINGS = RunSettings(frames_per_chunk=20, overlap=8)
 PRODUCTS = Products(overlay=False, exports=("burst",))
 HERE = Path(__file__).resolve().parent
 
@@ -57,40 +55,22 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(long_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def unbroken(film: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("unbroken") / "run"
-    run(long_clip, folder, Placement(executor="inline"))
+    run(film, folder, Placement(executor="inline"))
     return checksums(folder)
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """One Ray for all tests here: starting it costs more than all of them. The runs join it as they find it."""
-    ray = pytest.importorskip("ray")
-    from pipelines.executors.ray_actors import import_ray
-
-    os.environ["RAY_prestart_worker_first_driver"] = "0"  # noqa: SIM112 (Ray spells it so)
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    import_ray().init(
-        address="local", num_cpus=16, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000
-    )
-    yield
-    ray.shutdown()
-
-
 TWO = Placement(executor="local", workers=2)
-RAY = Placement(executor="ray", workers=2)
 
 
-def test_two_processes_give_the_bytes_of_one_thread(long_clip: Path, unbroken: dict[str, str], tmp_path: Path) -> None:
+def test_two_processes_give_the_bytes_of_one_thread(film: Path, unbroken: dict[str, str], tmp_path: Path) -> None:
     assert len([name for name in unbroken if name.endswith("chunk.json")]) == 4
     counters = Counters()
     made = replace(
-        job(long_clip, TWO),
+        job(film, TWO),
         # The second of two chunks is done long before the first: they come home in another order.
-        make_segmenter=Troubled(
-            job(long_clip, TWO).make_segmenter, Trouble(seconds=(0.01,) * 40 + (0.0,) * 110), "segment"
-        ),
+        make_segmenter=Troubled(job(film, TWO).make_segmenter, Trouble(seconds=(0.02,) * 20 + (0.0,) * 60), "segment"),
     )
     heard: list[Progress] = []
     finished = run_job(
@@ -99,49 +79,42 @@ def test_two_processes_give_the_bytes_of_one_thread(long_clip: Path, unbroken: d
     assert checksums(tmp_path / "run") == unbroken
     assert finished.report["workers"] == 2
     seen = counters.snapshot()
-    assert (seen.frames, seen.total, seen.chunks_done, seen.chunks, seen.workers) == (150, 150, 4, 4, 2)
+    assert (seen.frames, seen.total, seen.chunks_done, seen.chunks, seen.workers) == (80, 80, 4, 4, 2)
     assert set(seen.busy) == {"decode", "motion", "segment", "track", "write"}
     assert seen.remaining == 0
     during = [p.snapshot for p in heard if p.snapshot is not None]
     assert any(sum(s.queued.values()) > 1 for s in during)
 
 
-def test_ray_gives_the_bytes_of_one_thread(
-    cluster: None, long_clip: Path, unbroken: dict[str, str], tmp_path: Path
-) -> None:
-    run(long_clip, tmp_path / "run", RAY)
-    assert checksums(tmp_path / "run") == unbroken
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
 @pytest.mark.parametrize("executor", ["local", "ray"])
 def test_any_number_of_workers_gives_the_bytes_of_one_thread(
-    cluster: None, long_clip: Path, unbroken: dict[str, str], tmp_path: Path, executor: str, workers: int
+    cluster: None, film: Path, unbroken: dict[str, str], tmp_path: Path, executor: str, workers: int
 ) -> None:
     placement = Placement(executor=executor, workers=workers, processes=True if executor == "local" else None)
-    run(long_clip, tmp_path / "run", placement, "segment", Trouble(seconds=(0.0, 0.02, 0.0, 0.0, 0.004)))
+    run(film, tmp_path / "run", placement, "segment", Trouble(seconds=(0.0, 0.02, 0.0, 0.0, 0.004)))
     assert checksums(tmp_path / "run") == unbroken
 
 
 @pytest.mark.parametrize(
     ("executor", "part", "at"),
     [
-        ("local", "segment", 57),
-        pytest.param("local", "decode", 100, marks=pytest.mark.full),
-        pytest.param("local", "track", 31, marks=pytest.mark.full),
-        ("ray", "track", 57),
-        pytest.param("ray", "decode", 100, marks=pytest.mark.full),
-        pytest.param("ray", "segment", 31, marks=pytest.mark.full),
+        ("local", "segment", 31),
+        pytest.param("local", "decode", 55, marks=pytest.mark.full),
+        pytest.param("local", "track", 17, marks=pytest.mark.full),
+        ("ray", "track", 31),
+        pytest.param("ray", "decode", 55, marks=pytest.mark.full),
+        pytest.param("ray", "segment", 17, marks=pytest.mark.full),
     ],
 )
 def test_a_worker_that_is_killed_costs_a_chunk_of_time_and_nothing_else(
-    cluster: None, long_clip: Path, unbroken: dict[str, str], tmp_path: Path, executor: str, part: str, at: int
+    cluster: None, film: Path, unbroken: dict[str, str], tmp_path: Path, executor: str, part: str, at: int
 ) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
     placement = Placement(executor=executor, workers=2)
-    finished = run(long_clip, tmp_path / "run", placement, part, Trouble(at=at, marks=str(marks)))
+    finished = run(film, tmp_path / "run", placement, part, Trouble(at=at, marks=str(marks)))
     assert len(list(marks.iterdir())) == 1, "somebody was killed"
     assert checksums(tmp_path / "run") == unbroken
     assert finished.complete
@@ -150,15 +123,15 @@ def test_a_worker_that_is_killed_costs_a_chunk_of_time_and_nothing_else(
 
 
 def test_what_kills_its_worker_thrice_is_set_aside_and_the_rest_is_done(
-    long_clip: Path, unbroken: dict[str, str], tmp_path: Path
+    film: Path, unbroken: dict[str, str], tmp_path: Path
 ) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
-    deadly = Trouble(at=60, marks=str(marks), times=9)
+    deadly = Trouble(at=30, marks=str(marks), times=9)
     with pytest.raises(
-        ChunksSetAside, match=r"1 of 4 chunks .* chunk 1 \(frames 37 to 74, tried 3 times\).*killed"
+        ChunksSetAside, match=r"1 of 4 chunks .* chunk 1 \(frames 20 to 39, tried 3 times\).*killed"
     ) as said:
-        run(long_clip, tmp_path / "run", TWO, "decode", deadly)
+        run(film, tmp_path / "run", TWO, "decode", deadly)
     assert said.value.exit_code == 1
     left = open_run(tmp_path / "run")
     assert not left.complete
@@ -168,7 +141,7 @@ def test_what_kills_its_worker_thrice_is_set_aside_and_the_rest_is_done(
     # The trouble is over; only the chunk that is missing is computed.
     counters = Counters()
     run_job(
-        job(long_clip, Placement()),
+        job(film, Placement()),
         tmp_path / "run",
         placement=Placement(),
         products=PRODUCTS,
@@ -179,46 +152,44 @@ def test_what_kills_its_worker_thrice_is_set_aside_and_the_rest_is_done(
     assert counters.snapshot().frames_here == 38
 
 
-def test_an_error_that_passes_is_tried_again_and_one_that_stays_is_said(long_clip: Path, tmp_path: Path) -> None:
+def test_an_error_that_passes_is_tried_again_and_one_that_stays_is_said(film: Path, tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
     finished = run(
-        long_clip,
+        film,
         tmp_path / "passes",
         Placement(executor="inline"),
         "segment",
-        Trouble(at=50, kind="raise", times=2, marks=str(marks)),
+        Trouble(at=25, kind="raise", times=2, marks=str(marks)),
     )
     assert finished.complete
     assert finished.report["restarts"] == 2
     for mark in marks.iterdir():
         mark.unlink()
-    with pytest.raises(ChunksSetAside, match="LookupError: frame 50 is not to be had"):
+    with pytest.raises(ChunksSetAside, match="LookupError: frame 25 is not to be had"):
         run(
-            long_clip,
+            film,
             tmp_path / "stays",
             Placement(executor="inline"),
             "segment",
-            Trouble(at=50, kind="raise", times=3, marks=str(marks)),
+            Trouble(at=25, kind="raise", times=3, marks=str(marks)),
         )
 
 
 @pytest.mark.parametrize("executor", ["inline", "local"])
-def test_a_stream_moves_between_workers_in_its_middle(long_clip: Path, tmp_path: Path, executor: str) -> None:
+def test_a_stream_moves_between_workers_in_its_middle(film: Path, tmp_path: Path, executor: str) -> None:
     """Every stage of a lane gets new workers after some frames; nothing of the outcome changes."""
     outcomes = []
     for moves in (False, True):
         made = make_executor(executor)
-        driver = Driver(
-            made, stages_of(job(long_clip, Placement())), WindowSize(frames=7, in_flight=3), Event(), attempts=1
-        )
+        driver = Driver(made, stages_of(job(film, Placement())), WindowSize(frames=7, in_flight=3), Event(), attempts=1)
         tracked = []
-        for count, window in enumerate(driver.windows([Unit(plan_chunks(150)[0])])):
+        for count, window in enumerate(driver.windows([Unit(plan_chunks(80)[0])])):
             tracked += [
                 (frame.index, frame.id_map.tobytes(), tuple((s.track, s.category, s.score) for s in frame.segments))
                 for frame in window.results
             ]
-            if moves and count in (3, 9):
+            if moves and count in (3, 7):
                 for stage in ("decode", "motion", "segment", "track"):
                     driver.move(0, stage)
         assert driver.set_aside == []
@@ -226,7 +197,7 @@ def test_a_stream_moves_between_workers_in_its_middle(long_clip: Path, tmp_path:
         outcomes.append(tracked)
         made.close()
     assert outcomes[0] == outcomes[1]
-    assert len(outcomes[0]) == 150
+    assert len(outcomes[0]) == 80
 
 
 def killed_and_resumed(clip: Path, folder: Path, **wanted: object) -> dict[str, dict[str, object]]:
@@ -241,34 +212,34 @@ def killed_and_resumed(clip: Path, folder: Path, **wanted: object) -> dict[str, 
     return answers
 
 
-def test_a_driver_that_is_killed_at_a_named_point_is_resumed(long_clip: Path, tmp_path: Path) -> None:
+def test_a_driver_that_is_killed_at_a_named_point_is_resumed(film: Path, tmp_path: Path) -> None:
     answers = killed_and_resumed(
-        long_clip, tmp_path, points=["manifest written", "before commit:1", "after commit:2", "in stitching"]
+        film, tmp_path, points=["manifest written", "before commit:1", "after commit:2", "in stitching"]
     )
     assert all(answer["kills"] == 1 for answer in answers.values()), answers
 
 
-def test_a_driver_that_is_killed_anywhere_is_resumed(long_clip: Path, tmp_path: Path) -> None:
-    answers = killed_and_resumed(long_clip, tmp_path, seeds=[0])
+def test_a_driver_that_is_killed_anywhere_is_resumed(film: Path, tmp_path: Path) -> None:
+    answers = killed_and_resumed(film, tmp_path, seeds=[0])
     assert sum(int(str(answer["kills"])) for answer in answers.values()) >= 1
 
 
 @pytest.mark.full
-def test_thirty_seeded_kills_lose_nothing(long_clip: Path, tmp_path: Path) -> None:
-    answers = killed_and_resumed(long_clip, tmp_path, seeds=list(range(1, 16)), workers=[1, 2])
+def test_thirty_seeded_kills_lose_nothing(film: Path, tmp_path: Path) -> None:
+    answers = killed_and_resumed(film, tmp_path, seeds=list(range(1, 16)), workers=[1, 2])
     assert sum(int(str(answer["kills"])) for answer in answers.values()) >= 30
 
 
-def test_a_run_is_only_resumed_as_the_run_that_it_is(long_clip: Path, clip: Path, tmp_path: Path) -> None:
+def test_a_run_is_only_resumed_as_the_run_that_it_is(film: Path, clip: Path, tmp_path: Path) -> None:
     inline = Placement(executor="inline")
     stop = Event()
 
     def press(progress: Progress) -> None:
-        if progress.done >= 60:
+        if progress.done >= 30:
             stop.set()
 
     folder = tmp_path / "run"
-    run_job(job(long_clip, inline), folder, placement=inline, products=PRODUCTS, on_progress=press, stop=stop)
+    run_job(job(film, inline), folder, placement=inline, products=PRODUCTS, on_progress=press, stop=stop)
     stopped = open_run(folder)
     assert stopped.report["stopped"]
     assert [chunk.partial for chunk in stopped.chunks][-1]
@@ -278,22 +249,22 @@ def test_a_run_is_only_resumed_as_the_run_that_it_is(long_clip: Path, clip: Path
         return run_job(made, folder, placement=inline, products=PRODUCTS, resume=resuming or Resuming())
 
     other_words = segment_job(
-        long_clip, moving_shapes.Vocabulary.build(things="cow"), model="colours", settings=SETTINGS, placement=inline
+        film, moving_shapes.Vocabulary.build(things="cow"), model="colours", settings=SETTINGS, placement=inline
     )
     for made, words in (
         (other_words, "another vocabulary"),
-        (job(long_clip, inline, replace(SETTINGS, every=2)), r"another settings \(every: 1 there, 2 here\)"),
+        (job(film, inline, replace(SETTINGS, every=2)), r"another settings \(every: 1 there, 2 here\)"),
         (job(clip, inline), "another source"),
-        (replace(job(long_clip, inline), make_tracker=_OtherTracker()), "another tracker"),
+        (replace(job(film, inline), make_tracker=_OtherTracker()), "another tracker"),
         (
-            replace(job(long_clip, inline), profile={"threads": 99}),
+            replace(job(film, inline), profile={"threads": 99}),
             "another numeric profile .*threads: 1 there, 99 here",
         ),
     ):
         with pytest.raises(InputError, match=words):
             again(made)
         assert checksums(folder) == before, "a refusal touches nothing"
-    finished = again(replace(job(long_clip, inline), profile={"threads": 99}), Resuming(any_profile=True))
+    finished = again(replace(job(film, inline), profile={"threads": 99}), Resuming(any_profile=True))
     assert finished.complete
     assert "another numeric profile" in " ".join(finished.report["notes"])
     assert len(finished.report["earlier"]) == 1
@@ -308,35 +279,35 @@ class _OtherTracker:
 
 
 def test_one_interval_is_done_again_and_a_finished_run_stays_as_it_is(
-    long_clip: Path, unbroken: dict[str, str], tmp_path: Path
+    film: Path, unbroken: dict[str, str], tmp_path: Path
 ) -> None:
     inline, folder = Placement(executor="inline"), tmp_path / "run"
-    run(long_clip, folder, inline)
-    for resuming, frames in ((Resuming(), 0), (Resuming(redo=(2.0, 2.2)), 38)):
+    run(film, folder, inline)
+    for resuming, frames in ((Resuming(), 0), (Resuming(redo=(1.4, 1.6)), 20)):
         counters = Counters()
-        run_job(job(long_clip, inline), folder, placement=inline, products=PRODUCTS, resume=resuming, counters=counters)
+        run_job(job(film, inline), folder, placement=inline, products=PRODUCTS, resume=resuming, counters=counters)
         assert counters.snapshot().frames_here == frames
-        assert counters.snapshot().frames == 150
+        assert counters.snapshot().frames == 80
         assert checksums(folder) == unbroken
 
 
-def test_the_command_line_goes_on_with_what_it_began(long_clip: Path, unbroken: dict[str, str], tmp_path: Path) -> None:
+def test_the_command_line_goes_on_with_what_it_began(film: Path, unbroken: dict[str, str], tmp_path: Path) -> None:
     """Source, words and settings are those of the run; only where it goes on is said anew."""
     stop = Event()
     inline, folder = Placement(executor="inline"), tmp_path / "run"
 
     def press(progress: Progress) -> None:
-        if progress.done >= 60:
+        if progress.done >= 30:
             stop.set()
 
-    run_job(job(long_clip, inline), folder, placement=inline, products=PRODUCTS, on_progress=press, stop=stop)
+    run_job(job(film, inline), folder, placement=inline, products=PRODUCTS, on_progress=press, stop=stop)
     answers, loaded = run_many(
         [
             ["segment", "--resume", folder, "--vocab", "cow"],
             ["segment", "--resume", folder, "-o", tmp_path / "other"],
-            ["segment", long_clip, "-o", tmp_path / "other", "--model", "colours", "--redo", "0-1"],
+            ["segment", film, "-o", tmp_path / "other", "--model", "colours", "--redo", "0-1"],
             ["segment", "--resume", folder, "--executor", "local", "--json"],
-            ["segment", "--resume", folder, "--redo", "2-2.2"],
+            ["segment", "--resume", folder, "--redo", "1.4-1.6"],
             ["segment", "-o", tmp_path / "other"],
         ]
     )
@@ -377,16 +348,16 @@ def test_a_signal_ends_workers_elsewhere_within_seconds(tmp_path: Path, executor
     assert not list(out.rglob("*.partial*"))
 
 
-def test_what_does_not_fit_into_the_cluster_is_said_at_once(cluster: None, long_clip: Path, tmp_path: Path) -> None:
+def test_what_does_not_fit_into_the_cluster_is_said_at_once(cluster: None, film: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"need 60 CPUs, the Ray cluster has 16\. Take fewer --workers"):
         run_job(
-            job(long_clip, Placement(executor="ray", workers=20), replace(SETTINGS, frames_per_chunk=5)),
+            job(film, Placement(executor="ray", workers=20), replace(SETTINGS, frames_per_chunk=4)),
             tmp_path / "run",
             placement=Placement(executor="ray", workers=20),
         )
     with pytest.raises(InputError, match="the Ray cluster has no GPU"):
         segment_job(
-            long_clip,
+            film,
             moving_shapes.vocabulary(),
             model="small",
             settings=SETTINGS,

@@ -13,7 +13,7 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from videoseg.errors import InputError, VideosegError
+from videoseg.errors import InputError, VideosegError, is_disk_full
 
 MANIFEST = "manifest.json"
 REPORT = "run.json"
@@ -26,9 +26,6 @@ EXPORTS = "exports"
 
 OWN_NAMES = (MANIFEST, REPORT, TRACKS, EVENTS, STITCHING, CHUNKS, OVERLAY, EXPORTS)
 """All that a run folder holds; overwriting removes these and nothing else."""
-
-# EFBIG is what a quota by file size (`ulimit -f`) looks like.
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _PARTIAL = ".partial"
 
@@ -227,7 +224,7 @@ def disk_errors(folder: RunFolder, name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _DISK_FULL:
+        if is_disk_full(error):
             raise VideosegError(
                 f"No room left on the disk while writing {folder.shown(name)}. "
                 "All chunks finished so far are kept and can be read; free some space and run again."
