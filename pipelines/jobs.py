@@ -128,6 +128,13 @@ def track_job(
         profile=numeric_profile(
             device="cpu", threads=1, decoder=settings.decoder if pictures else None, uses_torch=False
         ),
+        given={
+            "command": "track",
+            "source": os.path.abspath(segments),
+            "pictures": None if pictures is None else os.path.abspath(pictures),
+            "video": name,
+            "format": recorded.format,
+        },
         has_pictures=pictures is not None,
     )
 

@@ -253,7 +253,8 @@ def run_job(
     report.seconds = perf_counter() - began
     writer.write_report(report.to_json() | {"complete": run.complete and not report.stopped})
     if report.set_aside:
-        _say_set_aside(report, len(run.manifest.chunk_plan), run.location)
+        command = str(job.given.get("command", "segment"))
+        _say_set_aside(report, len(run.manifest.chunk_plan), run.location, command)
     return open_run(output)
 
 
@@ -284,7 +285,7 @@ def make_products(
         _make_overlay(job, run, info, total, placement, report, on_progress, stop)
 
 
-def _say_set_aside(report: RunReport, chunks: int, location: str) -> None:
+def _say_set_aside(report: RunReport, chunks: int, location: str, command: str) -> None:
     """Raises what came of chunks that failed."""
     first = report.set_aside[0]
     if len(report.set_aside) == 1 and isinstance(first.error, InputError):
@@ -293,7 +294,7 @@ def _say_set_aside(report: RunReport, chunks: int, location: str) -> None:
     more = f"; and {len(report.set_aside) - 3} more, in run.json" if len(report.set_aside) > 3 else ""
     raise ChunksSetAside(
         f"{len(report.set_aside)} of {chunks} chunks could not be computed and were set aside: {named}{more}. "
-        f"The others are done and kept; `videoseg segment --resume {location}` tries these again.",
+        f"The others are done and kept; `videoseg {command} --resume {location}` tries these again.",
         location,
     ) from first.error
 

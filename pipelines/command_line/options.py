@@ -1,7 +1,8 @@
 """The options that several commands share, each described once."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -261,8 +262,42 @@ def given(context: typer.Context) -> set[str]:
     return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
 
 
-def require(source: str | None, output: str | None) -> tuple[str, str]:
+def require_alone(resume: str | None, *, redo: str | None, output: str | None, overwrite: bool) -> None:
+    """Holds what is said of going on together.
+
+    Raises:
+        InputError: options that contradict each other.
+    """
+    from videoseg.errors import InputError
+
+    if resume is None and redo is not None:
+        raise InputError("--redo is about a run that was begun: add --resume FOLDER.")
+    if resume is not None and (overwrite or output not in (None, resume)):
+        raise InputError("--resume names the run folder and keeps what is in it: leave out -o and --overwrite.")
+
+
+def require_command(begun: Mapping[str, Any], command: str, folder: str) -> None:
+    """Whether the run in the folder was begun by that command, from what `run.json` says was given.
+
+    Raises:
+        InputError: it was another.
+    """
+    from videoseg.errors import InputError
+
+    other = begun.get("command", command)
+    if other != command:
+        raise InputError(
+            f"The run in {folder} was begun by `videoseg {other}`: go on with `videoseg {other} --resume`."
+        )
+
+
+def require(
+    source: str | None, output: str | None, missing: str = "SOURCE: name a video file or a folder of images"
+) -> tuple[str, str]:
     """What is needed after all, where no run says it.
+
+    Args:
+        missing: name of the argument, and what to name there.
 
     Raises:
         InputError: one of them is missing.
@@ -270,7 +305,7 @@ def require(source: str | None, output: str | None) -> tuple[str, str]:
     from videoseg.errors import InputError
 
     if source is None:
-        raise InputError("Missing argument SOURCE: name a video file or a folder of images, or a run with --resume.")
+        raise InputError(f"Missing argument {missing}, or a run with --resume.")
     if output is None:
         raise InputError("Missing option -o: name the run folder to write, or a run to go on with by --resume.")
     return source, output

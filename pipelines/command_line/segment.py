@@ -8,7 +8,6 @@ import typer
 from pipelines.command_line import console, options
 from pipelines.command_line.many_outcome import execute_files
 from pipelines.command_line.outcome import execute
-from videoseg.errors import InputError
 
 
 def segment(
@@ -90,10 +89,9 @@ def segment(
         begun = Begun.of(resume) if resume is not None else None
         if source is not None and is_file_list(source):
             entries = read_file_list(source)
-    if begun is None and redo is not None:
-        raise InputError("--redo is about a run that was begun: add --resume FOLDER.")
-    if resume is not None and (overwrite or output not in (None, resume)):
-        raise InputError("--resume names the run folder and keeps what is in it: leave out -o and --overwrite.")
+    options.require_alone(resume, redo=redo, output=output, overwrite=overwrite)
+    if begun is not None and resume is not None:
+        options.require_command(begun.given, "segment", resume)
     chosen = {
         "every": every,
         "fps": fps,

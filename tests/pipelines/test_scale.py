@@ -18,7 +18,7 @@ from troubled_parts import Trouble, Troubled
 from pipelines.chunks import plan_chunks
 from pipelines.driver import Driver, Unit, WindowSize
 from pipelines.executors import make_executor
-from pipelines.jobs import segment_job
+from pipelines.jobs import segment_job, track_job
 from pipelines.progress import Counters, Progress
 from pipelines.run import ChunksSetAside, Job, Resuming, run_job, stages_of
 from pipelines.settings import Placement, Products, RunSettings
@@ -149,7 +149,7 @@ def test_what_kills_its_worker_thrice_is_set_aside_and_the_rest_is_done(
         counters=counters,
     )
     assert checksums(tmp_path / "run") == unbroken
-    assert counters.snapshot().frames_here == 38
+    assert counters.snapshot().frames_here == 20
 
 
 def test_an_error_that_passes_is_tried_again_and_one_that_stays_is_said(film: Path, tmp_path: Path) -> None:
@@ -319,6 +319,39 @@ def test_the_command_line_goes_on_with_what_it_began(film: Path, unbroken: dict[
     assert json.loads(answers[3].out)["complete"]
     assert "Missing argument SOURCE" in answers[5].err
     assert checksums(folder) == unbroken
+
+
+def test_tracking_of_recorded_segments_goes_on_with_what_it_began(film: Path, tmp_path: Path) -> None:
+    inline = Placement(executor="inline")
+    run_job(
+        job(film, inline), tmp_path / "first", placement=inline, products=Products(overlay=False, exports=("vipseg",))
+    )
+    recorded = track_job(tmp_path / "first" / "exports" / "vipseg", settings=SETTINGS)
+    run_job(recorded, tmp_path / "whole", placement=inline, products=PRODUCTS)
+    stop, folder = Event(), tmp_path / "run"
+
+    def press(progress: Progress) -> None:
+        if progress.done >= 30:
+            stop.set()
+
+    stopped = run_job(recorded, folder, placement=inline, products=PRODUCTS, on_progress=press, stop=stop)
+    assert not stopped.complete
+    answers, _ = run_many(
+        [
+            ["segment", "--resume", folder],
+            ["track", "--resume", folder, "--delay", "3"],
+            ["track", "--resume", tmp_path / "first"],
+            ["track", "-o", tmp_path / "other"],
+            ["track", "--resume", folder, "--workers", "2", "--json"],
+        ]
+    )
+    assert [answer.code for answer in answers] == [2, 2, 2, 2, 0], answers
+    assert "go on with `videoseg track --resume`" in answers[0].err
+    assert "another settings (output_delay: 0 there, 3 here)" in answers[1].err
+    assert "go on with `videoseg segment --resume`" in answers[2].err
+    assert "Missing argument SEGMENTS" in answers[3].err
+    assert open_run(folder).report["workers"] == 2
+    assert checksums(folder) == checksums(tmp_path / "whole")
 
 
 @pytest.mark.full

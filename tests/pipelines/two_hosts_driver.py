@@ -21,7 +21,7 @@ from pipelines.settings import Placement, Products, RunSettings
 def main() -> None:
     clip, folder, address = sys.argv[1:]
     settings = RunSettings(frames_per_chunk=10, overlap=4)
-    placement = Placement(executor="ray", workers=2, address=address, start_seconds=120)
+    placement = Placement(executor="ray", workers=2, address=address, start_seconds=300)
     job = segment_job(clip, moving_shapes.vocabulary(), model="colours", settings=settings, placement=placement)
     slow = Troubled(job.make_segmenter, Trouble(seconds=(0.2,)), "segment")
     job = replace(job, make_segmenter=slow)
