@@ -78,7 +78,7 @@ class PanopticFrame:
         ids = [segment.id for segment in self.segments]
         if ids != sorted(set(ids)):
             raise ValueError(f"segments must be in ascending order of distinct ids, got {ids} ({self.where})")
-        areas = np.bincount(self.id_map.ravel())
+        areas = count_pixels(self.id_map)
         present = [int(i) for i in np.flatnonzero(areas) if i != VOID]
         if present != ids:
             raise ValueError(f"ids in the map {present} and ids of the segments {ids} differ ({self.where})")
@@ -139,6 +139,20 @@ class PanopticFrame:
         return f"PanopticFrame({self.where}, {width}×{height}, {len(self.segments)} segments)"
 
 
+def count_pixels(id_map: NDArray[np.uint16]) -> NDArray[np.intp]:
+    """How many pixels of a uint16 `[H, W]` map have each value: intp `[largest value + 1]`.
+
+    Counts runs instead of pixels: a twentieth of the time where a map has far fewer of them, as maps of segments do.
+    """
+    flat = id_map.ravel()
+    changes = flat[1:] != flat[:-1]
+    if np.count_nonzero(changes) >= flat.size // 8:
+        return np.bincount(flat)
+    starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
+    # Weights are float64: exact up to 2⁵³ pixels.
+    return np.bincount(flat[starts], weights=np.diff(starts, append=flat.size)).astype(np.intp)
+
+
 def measure_segments(id_map: NDArray[np.uint16]) -> dict[int, tuple[int, tuple[int, int, int, int]]]:
     """Area and tight box of every non-zero id of a map.
 
@@ -148,7 +162,7 @@ def measure_segments(id_map: NDArray[np.uint16]) -> dict[int, tuple[int, tuple[i
     Returns:
         id -> (area in pixels, (left, top, right, bottom) with right and bottom exclusive), in ascending order of id.
     """
-    areas = np.bincount(id_map.ravel())
+    areas = count_pixels(id_map)
     count = len(areas)
     height, width = id_map.shape
     left, top = np.full(count, width), np.full(count, height)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from videoseg.frame import Frame
-from videoseg.panoptic import MAX_SEGMENTS, PanopticFrame, Segment, measure_segments
+from videoseg.panoptic import MAX_SEGMENTS, PanopticFrame, Segment, count_pixels, measure_segments
 
 id_maps = hnp.arrays(
     np.uint16, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 1, 2, 7, 65535])
@@ -117,6 +117,13 @@ class TestMeasureSegments:
             rows, columns = np.nonzero(id_map == number)
             assert area == len(rows)
             assert box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+
+@given(id_maps, st.sampled_from([1, 40]))
+def test_pixels_are_counted_as_one_by_one(id_map: np.ndarray, wide: int) -> None:
+    """Of maps with a run per pixel and of such with long runs."""
+    stretched = np.repeat(id_map, wide, axis=1)
+    assert np.array_equal(count_pixels(stretched), np.bincount(stretched.ravel()))
 
 
 class TestFrame:
