@@ -349,7 +349,7 @@ def test_a_state_keeps_to_its_bound_and_does_not_grow(mode: str) -> None:
         lambda data: data + b"\0",
         lambda data: b"X" + data[1:],
         lambda data: data.replace(b'"canvas"', b'"canvAs"', 1),
-        lambda data: data.replace(b'"format_version": 1', b'"format_version": 9', 1),
+        lambda data: data.replace(b'"format_version":1', b'"format_version":9', 1),
     ],
 )
 def test_a_damaged_state_is_refused(damage: object) -> None:
