@@ -8,11 +8,12 @@ RUN := $(VENV)/bin/
 demo: $(VENV)/installed
 	$(RUN)python -m pipelines.demo
 
+# Two processes of one thread each: OpenMP's threads wait for each other, which costs most where cores are shared.
 test: $(VENV)/installed-dev check
-	$(RUN)python -m pytest -m "not full"
+	OMP_NUM_THREADS=1 $(RUN)python -m pytest -m "not full" -n 2 --dist loadfile
 
 test-full: $(VENV)/installed-dev check
-	$(RUN)python -m pytest
+	OMP_NUM_THREADS=1 $(RUN)python -m pytest
 
 check: $(VENV)/installed-dev
 	$(RUN)ruff check .
