@@ -12,7 +12,7 @@ import lap
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_matrix
+from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 Solver = Literal["lap", "scipy"]
@@ -55,7 +55,8 @@ def assign(
     rows, columns = rows[~alone], columns[~alone]
     if len(rows):
         size = num_rows + num_columns
-        graph = coo_matrix((np.ones(len(rows)), (rows, columns + num_rows)), shape=(size, size))
+        begins = np.searchsorted(rows, np.arange(size + 1))
+        graph = csr_matrix((np.ones(len(rows)), columns + num_rows, begins), shape=(size, size))
         labels = connected_components(graph, directed=False)[1]
         for label in np.unique(labels[rows]):
             member_rows = np.flatnonzero(labels[:num_rows] == label)

@@ -36,9 +36,10 @@ def add(
         bool `[n]`: whether the category changed (never at the first sighting).
     """
     known, weight = table.evidence_category[slots], settings.evidence_memory * table.evidence[slots]
-    same = (known[:, :, None] == categories[:, None, :]) & (categories >= 0)[:, None, :]
-    weight += np.where(same, probabilities[:, None, :], 0.0).sum(axis=2)
-    fresh = (categories >= 0) & ~same.any(axis=1)
+    row, mine, theirs = _same(known, categories)
+    weight[row, mine] += probabilities[row, theirs]
+    fresh = categories >= 0
+    fresh[row, theirs] = False
     # Mostly nothing is new, forgotten or out of order, and sorting is what takes time here.
     forgotten = (known >= 0) & (weight < _FORGOTTEN)
     disordered = (weight[:, :-1] < weight[:, 1:]) | ((weight[:, :-1] == weight[:, 1:]) & (known[:, :-1] > known[:, 1:]))
@@ -88,8 +89,20 @@ def likeness(
         categories, probabilities: `[n, P]`, the segment of each pair.
     """
     known, weight = table.evidence_category[slots], table.evidence[slots]
-    same = (known[:, :, None] == categories[:, None, :]) & (categories >= 0)[:, None, :]
-    common = np.where(same, np.sqrt(weight[:, :, None] * probabilities[:, None, :]), 0.0).sum(axis=(1, 2))
+    pair, mine, theirs = _same(known, categories)
+    shared = np.sqrt(weight[pair, mine] * probabilities[pair, theirs])
+    common = np.bincount(pair, weights=shared, minlength=len(slots))
     scale = np.sqrt(weight.sum(axis=1) * probabilities.sum(axis=1))
     result: NDArray[np.float64] = np.minimum(common / np.maximum(scale, 1e-12), 1.0)
     return result
+
+
+def _same(
+    known: NDArray[np.int32], categories: NDArray[np.int32]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Row, place in `known` and place in `categories` of every category that a row of both has: at most one pair each,
+    of the 16 · 5 that there could be."""
+    kept, given = known.shape[1], categories.shape[1]
+    same = (known[:, :, None] == categories[:, None, :]) & (categories >= 0)[:, None, :]
+    row, rest = np.divmod(np.flatnonzero(same), max(kept * given, 1))
+    return row, rest // max(given, 1), rest % max(given, 1)

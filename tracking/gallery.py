@@ -60,10 +60,14 @@ def learn(table: TrackTable, slots: Slots, embeddings: Embeddings, settings: Tra
     table.has_embedding[slots] = True
     things = table.is_thing[slots]
     slots, mean = slots[things], mean[things]
-    alike = np.matmul(table.gallery[slots], mean[:, :, None])[:, :, 0]
-    empty = np.arange(table.gallery_size)[None, :] >= table.gallery_count[slots][:, None]
-    alike[empty] = -1.0
-    for i in np.flatnonzero(alike.max(axis=1, initial=-1.0) <= 1.0 - settings.gallery_novelty).tolist():
+    # Most galleries have one or two entries, and a full one takes 8 KB of memory: only what is there is read.
+    nearest = np.full(len(slots), -1.0, dtype=np.float32)
+    filled = table.gallery_count[slots]
+    for position in range(int(filled.max(initial=0))):
+        more = np.flatnonzero(filled > position)
+        alike = np.einsum("nd,nd->n", table.gallery[slots[more], position], mean[more])
+        nearest[more] = np.maximum(nearest[more], alike)
+    for i in np.flatnonzero(nearest <= 1.0 - settings.gallery_novelty).tolist():
         _extend(table, int(slots[i]), mean[i])
 
 

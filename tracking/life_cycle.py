@@ -228,7 +228,7 @@ def limit(state: TrackerState, settings: TrackerSettings) -> list[TrackEvent]:
     table = state.tracks
     rows = table.rows()
     missing = rows[(table.misses[rows] > 0) | (table.status[rows] == LOST)]
-    if len(missing) <= min(settings.max_lost, settings.max_silhouettes):
+    if len(missing) <= settings.max_lost and len(table.silhouettes) <= settings.max_silhouettes:
         return []
     order = np.lexsort((-table.key[missing], -table.last_clock[missing]))
     missing = missing[order]

@@ -82,7 +82,8 @@ def stack(vectors: Sequence[NDArray[np.float32] | None]) -> tuple[NDArray[np.flo
         return None, known
     size = next(len(v) for v in vectors if v is not None)
     nothing = np.zeros(size, dtype=np.float32)
-    stacked = np.array([nothing if v is None or len(v) != size else v for v in vectors], dtype=np.float32)
+    stacked = np.concatenate([nothing if v is None or len(v) != size else v for v in vectors]).reshape(-1, size)
+    stacked = stacked.astype(np.float32, copy=False)
     # A segmenter that divides by zero must not take the tracker with it.
     known &= np.isfinite(stacked).all(axis=1) & stacked.any(axis=1)
     stacked[~known] = 0.0
@@ -111,9 +112,9 @@ def _distributions(
     """Without a vocabulary nobody knows which categories are things: the segment's own one has to do."""
     width = max(max((len(s.probabilities) for s in segments), default=0), 1)
     nothing = ((-1, 0.0),) * width
-    flat = [pair for s in segments for pair in (*s.probabilities, *nothing[len(s.probabilities) :])]
-    pairs = np.array(flat, dtype=np.float64).reshape(len(segments), width, 2)
-    categories, probabilities = pairs[..., 0].astype(np.int32), pairs[..., 1]
+    flat = [pair for s in segments for pair in s.probabilities + nothing[len(s.probabilities) :]]
+    categories = np.array([category for category, _ in flat], dtype=np.int32).reshape(-1, width)
+    probabilities = np.array([probability for _, probability in flat], dtype=np.float64).reshape(-1, width)
     own = np.array([s.category for s in segments], dtype=np.int32)[:, None]
     keep = categories == own
     known = (keep & (probabilities > 0.0)).any(axis=1)

@@ -224,10 +224,12 @@ class PanopticTracker:
         result = _Overlaps(np.zeros((len(placed), len(observation))), shared[:, 1:], before, current_area[1:])
         if not len(placed) or not len(observation):
             return result
-        row_of = {key: row for row, key in enumerate(table.key[placed].tolist())}
-        numbers = [(i + 1, row_of[key]) for i, key in enumerate(state.previous_keys.tolist()) if key in row_of]
-        if numbers and state.previous_map.shape == observation.map.shape:
-            number, row = np.array(numbers, dtype=np.intp).T
+        # Rows are in the order of their keys.
+        keys = table.key[placed]
+        row = np.searchsorted(keys, state.previous_keys)
+        number = np.flatnonzero(np.append(keys, -1)[row] == state.previous_keys) + 1
+        row = row[number - 1]
+        if len(number) and state.previous_map.shape == observation.map.shape:
             num_previous = len(state.previous_keys) + 1
             if motion is not None:
                 # Of what comes into view only the part that was visible before can be compared.
@@ -241,22 +243,21 @@ class PanopticTracker:
                 joint = overlap.shifted_histogram(state.previous_map, observation.map, num_previous, num_current, shift)
                 comparable_area = current_area
             shared[row] = joint[number]
-            if len(np.unique(row)) < len(row):
+            if len(set(row.tolist())) < len(row):
                 # A track may have come in several parts.
                 shared[:] = 0
                 np.add.at(shared, row, joint[number])
             before[:] = shared.sum(axis=1)
             result.iou[:] = overlap.intersection_over_union(shared, before, comparable_area)[:, 1:]
         if table.silhouettes:
-            for row, key in enumerate(table.key[placed].tolist()):
-                silhouette = table.silhouettes.get(key)
-                if silhouette is not None:
-                    under, size = _under(silhouette, place.centre[row] / stride, observation.map.numbers, num_current)
-                    iou = under / np.maximum(size + current_area - under, 1)
-                    # What comes out from behind something begins as a sliver within the mask.
-                    within = self.settings.sliver * under / np.maximum(current_area, 1)
-                    fade = math.exp(-place.gone[row] / self.settings.silhouette_fade)
-                    result.iou[row] = np.maximum(iou, within)[1:] * fade
+            for i in np.flatnonzero(np.isin(keys, list(table.silhouettes))).tolist():
+                silhouette = table.silhouettes[int(keys[i])]
+                under, size = _under(silhouette, place.centre[i] / stride, observation.map.numbers, num_current)
+                iou = under / np.maximum(size + current_area - under, 1)
+                # What comes out from behind something begins as a sliver within the mask.
+                within = self.settings.sliver * under / np.maximum(current_area, 1)
+                fade = math.exp(-place.gone[i] / self.settings.silhouette_fade)
+                result.iou[i] = np.maximum(iou, within)[1:] * fade
         return result
 
     def _match_by_place(
