@@ -8,7 +8,7 @@ of their own files.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib.resources import files
@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from odise_frame.checkpoint_files.safetensors_file import SafetensorsFile
+from odise_frame.checkpoint_files.safetensors_file import Entry, SafetensorsFile
 from odise_frame.checkpoint_files.weights_file import file_digest
 from odise_frame.clip import causal_mask
 from odise_frame.model import Odise
@@ -153,7 +153,8 @@ def load_model(
     """A model in evaluation mode, and what it says of itself.
 
     Every file is held to its checksum before anything of it is used. Tensors are read, converted and put on the device
-    one at a time, so that the machine never holds much more than the finished model.
+    one at a time, so that the machine never holds much more than the finished model. On the CPU, those that are stored
+    in the type that is asked for are mapped: several processes hold them once.
 
     Args:
         folder: see the module.
@@ -225,11 +226,22 @@ def _parts(model: Odise) -> dict[str, dict[str, Tensor]]:
 def _read_part(
     folder: Path, part: str, expected: Mapping[str, Tensor], info: ModelInfo, dtype: torch.dtype, device: torch.device
 ) -> dict[str, Tensor]:
-    """The tensors of a file, in `dtype` and on the device, in memory of their own."""
-    tensors = {}
-    for name, value in _checked(folder, part, expected, info):
+    """The tensors of a file, in `dtype` and on the device.
+
+    Those that are used on the CPU as they are stored are pages of the file: workers on one machine share them. The
+    others lie in memory of their own.
+    """
+
+    def wanted(shape: Sequence[int]) -> torch.dtype:
         # CLIP's temperature is stored as its logarithm: rounded to 8 bits, 100 would be 98.9.
-        moved = value.to(device, dtype if value.ndim else torch.float32, copy=True)
+        return dtype if shape else torch.float32
+
+    def as_stored(entry: Entry) -> bool:
+        return device.type == "cpu" and entry.dtype == wanted(entry.shape)
+
+    tensors = {}
+    for name, value in _checked(folder, part, expected, info, as_stored):
+        moved = value.to(device, wanted(value.shape))
         # Nothing overflows in the others.
         if dtype == torch.float16 and not torch.isfinite(moved).all() and torch.isfinite(value).all():
             raise InputError(
@@ -240,7 +252,13 @@ def _read_part(
     return tensors
 
 
-def _checked(folder: Path, part: str, expected: Mapping[str, Tensor], info: ModelInfo) -> Iterator[tuple[str, Tensor]]:
+def _checked(
+    folder: Path,
+    part: str,
+    expected: Mapping[str, Tensor],
+    info: ModelInfo,
+    mapped: Callable[[Entry], bool] = lambda entry: False,
+) -> Iterator[tuple[str, Tensor]]:
     """Name and tensor of all in a file, one at a time; InputError before the first or behind the last."""
     name = f"{part}.safetensors"
     path = folder / name
@@ -263,7 +281,7 @@ def _checked(folder: Path, part: str, expected: Mapping[str, Tensor], info: Mode
                 "Put files and model.json of one model into the folder."
             )
         strange = ""
-        for key, value in file.read_all():
+        for key, value in file.read_all(mapped):
             if not strange and not torch.isfinite(value).all():
                 strange = key
             yield key, value

@@ -1,13 +1,15 @@
 """safetensors files, one tensor at a time: what is not looked at takes no memory, and what is written neither.
 
 The `safetensors` package maps whole files, which counts as resident memory while a model is loaded; these files are
-simple enough to be read by offset. Source: the format's description in the safetensors repository: a little-endian
-64-bit length, a JSON header (name -> dtype, shape, data_offsets), the data without gaps.
+simple enough to be read by offset, and mapped only where a tensor is used as it stands. Source: the format's
+description in the safetensors repository: a little-endian 64-bit length, a JSON header (name -> dtype, shape,
+data_offsets), the data without gaps.
 """
 
 import json
+import mmap
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import prod
@@ -73,14 +75,27 @@ class SafetensorsFile(WeightsFile):
         entry = self.entries[name]
         return self._tensor(entry, self._bytes(entry.begin, entry.end - entry.begin))
 
-    def read_all(self) -> Iterator[tuple[str, Tensor]]:
-        """Name and tensor of all entries, one at a time; afterwards `digest` is that of the whole file."""
+    def read_all(self, mapped: Callable[[Entry], bool] = lambda entry: False) -> Iterator[tuple[str, Tensor]]:
+        """Name and tensor of all entries, one at a time; afterwards `digest` is that of the whole file.
+
+        Args:
+            mapped: whether a tensor is to be the file's own pages, which all processes that map it share (whoever
+                writes to it gets a copy of the page); the others lie in memory of their own.
+        """
+        pages: mmap.mmap | None = None
         self._file.seek(0)
         hasher = sha256(self._file.read(self._data_start))
         for name, entry in self.entries.items():
-            data = self._bytes(entry.begin, entry.end - entry.begin)
-            hasher.update(data)
-            yield name, self._tensor(entry, data)
+            if entry.end > entry.begin and entry.begin % entry.dtype.itemsize == 0 and mapped(entry):
+                pages = pages or mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_COPY)
+                count = prod(entry.shape)
+                value = torch.frombuffer(pages, dtype=entry.dtype, count=count, offset=entry.begin).view(entry.shape)
+                hasher.update(memoryview(pages)[entry.begin : entry.end])
+            else:
+                data = self._bytes(entry.begin, entry.end - entry.begin)
+                hasher.update(data)
+                value = self._tensor(entry, data)
+            yield name, value
         self.digest = hasher.hexdigest()
 
     def _tensor(self, entry: Entry, data: bytearray) -> Tensor:

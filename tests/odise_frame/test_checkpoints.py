@@ -46,6 +46,49 @@ def test_a_model_is_read_back_as_float16_kept_it(folder: Path) -> None:
     assert model.frozen.empty_prompt.abs().sum() > 0
 
 
+def mapped_pages(path: Path) -> dict[str, int]:
+    """Kilobytes of a file that this process has mapped, by what the kernel says of them."""
+    found: dict[str, int] = {}
+    here = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if not first.endswith(":"):
+            here = rest[-1:] == [str(path)]
+        elif here and rest[-1:] == ["kB"]:
+            found[first[:-1]] = found.get(first[:-1], 0) + int(rest[0])
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="asks Linux's kernel")
+def test_weights_of_the_wanted_type_are_pages_of_their_file(folder: Path) -> None:
+    """Several workers then hold them once; what is written to them is the writer's alone."""
+    data = json.loads((folder / "model.json").read_text())
+    for part in PARTS:
+        path = folder / f"{part}.safetensors"
+        save_file({name: value.float() for name, value in load_file(path).items()}, path)
+        data["sha256"][path.name] = sha256(path.read_bytes()).hexdigest()
+    (folder / "model.json").write_text(json.dumps(data))
+    path = folder / "unet.safetensors"
+    stored = path.read_bytes()
+    model, _ = load_model(folder)
+    expected = micro_model().state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, expected[name].half().float()), name
+    pages = mapped_pages(path)
+    assert pages["Rss"] >= len(stored) // 1024
+    assert pages["Private_Dirty"] == 0
+    assert pages["Anonymous"] == 0
+    weight = next(model.frozen.unet.parameters())
+    with torch.no_grad():
+        weight.fill_(7.0)
+    assert 0 < mapped_pages(path)["Anonymous"] < pages["Rss"]
+    assert path.read_bytes() == stored
+    half, _ = load_model(folder, dtype=torch.bfloat16)
+    assert half.frozen.unet.state_dict().keys() == model.frozen.unet.state_dict().keys()
+    del model, weight
+    assert mapped_pages(path) == {}, "another type lies in memory of its own"
+
+
 def test_the_trained_part_has_its_file_and_the_frozen_ones_theirs(folder: Path) -> None:
     odise = load_file(folder / "odise.safetensors")
     assert not [name for name in odise if name.startswith("frozen.")]
