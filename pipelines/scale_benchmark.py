@@ -8,6 +8,8 @@ decoding, motion, tracking, writing and the way between them. Prints a JSON obje
     python -m pipelines.scale_benchmark --measure sleeping --executor ray
     python -m pipelines.scale_benchmark --measure workers
     python -m pipelines.scale_benchmark --measure memory --frames 100000
+    python -m pipelines.scale_benchmark --measure chunks
+    python -m pipelines.scale_benchmark --measure weights --frames 16
 
 Wall time says what a machine that does nothing else would do only where it does nothing else; processor time is given
 beside it, per stage and per frame.
@@ -30,8 +32,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.synthetic_world.write import write_world
+from pipelines.chunks import OVERLAP
 from pipelines.colour_segmenter import NoMemory
-from pipelines.jobs import segment_job
+from pipelines.evaluation import score
+from pipelines.jobs import segment_job, track_job
 from pipelines.progress import Progress
 from pipelines.run import run_job
 from pipelines.settings import Placement, Products, RunSettings
@@ -275,6 +280,110 @@ def stitching_cost(clip: Path, frames_per_chunk: int) -> dict[str, float]:
     }
 
 
+def chunked_against_whole(world: Path, frames_per_chunk: int, overlap: int) -> dict[str, dict[str, float]]:
+    """STQ in points of every video of a synthetic world, tracked in chunks and in one piece.
+
+    Two segmenters: `colours` on the pictures, which errs a lot, and the true segments of every frame without their
+    tracks, so that nothing but tracking and stitching can go wrong.
+    """
+    inline = Placement(executor="inline")
+    answer: dict[str, dict[str, float]] = {}
+    words = Vocabulary.build(files=[world / "vocabulary.yaml"])
+    with tempfile.TemporaryDirectory(prefix="videoseg-bench-") as scratch:
+        for segments in ("colours", "true segments"):
+            for name, length in (("chunks", frames_per_chunk), ("whole", 10**9)):
+                settings = RunSettings(frames_per_chunk=length, overlap=overlap)
+                for video in sorted((world / "videos").glob("*.mp4")):
+                    job = (
+                        segment_job(video, words, model="colours", settings=settings, placement=inline)
+                        if segments == "colours"
+                        else track_job(
+                            world / "ground_truth",
+                            pictures=video,
+                            video=video.stem,
+                            settings=settings,
+                            placement=inline,
+                        )
+                    )
+                    out = Path(scratch) / segments / name / video.stem
+                    run_job(job, out, placement=inline, products=Products(overlay=False))
+            chunks, whole = (Path(scratch) / segments / name for name in ("chunks", "whole"))
+            scored = score(world / "ground_truth", chunks, metrics=("stq",), windows=(1,), against=whole)
+            answer[segments] = {}
+            for metric in ("stq", "aq", "stq_sq"):
+                found = scored.against[metric]
+                answer[segments] |= {
+                    f"{metric} in chunks": round(100 * found.ours, 2),
+                    f"{metric} in one piece": round(100 * found.other, 2),
+                    f"{metric} difference": round(100 * found.difference, 2),
+                }
+    return answer
+
+
+def weights_memory(clip: Path, scratch: Path) -> dict[str, dict[str, float]]:
+    """Megabytes that workers with the small model take beside each other, pages that they share counted once.
+
+    The model is stored in float32 for this, as official ones are: then its tensors are used as they stand in the file.
+    """
+    model = stored_in_float32(scratch / "small-float32")
+    answer: dict[str, dict[str, float]] = {}
+    for workers in (1, 2):
+        placement = Placement(executor="local", workers=workers, processes=True, device="cpu", threads=1)
+        settings = RunSettings(frames_per_chunk=8, overlap=0)
+        job = segment_job(clip, vocabulary(), model=str(model), settings=settings, placement=placement)
+        seen: list[dict[str, float]] = []
+        with tempfile.TemporaryDirectory(prefix="videoseg-bench-") as folder:
+            run_job(
+                job,
+                Path(folder) / "run",
+                placement=placement,
+                products=Products(overlay=False),
+                on_progress=lambda progress, seen=seen: seen.append(_shared_memory()),  # type: ignore[misc]
+            )
+        answer[f"{workers} worker{'s' if workers > 1 else ''}"] = max(seen, key=lambda each: each["all"])
+    return answer
+
+
+def stored_in_float32(folder: Path) -> Path:
+    """The small model with its weights as float32, in a folder of its own."""
+    from odise_frame.checkpoint_files.safetensors_file import SafetensorsFile, write_safetensors
+    from odise_frame.checkpoints import INFO_FILE, shipped_folder
+
+    shipped = shipped_folder("small")
+    info = json.loads((shipped / INFO_FILE).read_text())
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in shipped.glob("*.safetensors"):
+        with SafetensorsFile(path) as file:
+            tensors = {name: value.float() for name, value in file.read_all()}
+        entries = {name: (value.dtype, value.shape) for name, value in tensors.items()}
+        info["sha256"][path.name] = write_safetensors(folder / path.name, entries, tensors.values())
+    (folder / INFO_FILE).write_text(json.dumps(info))
+    return folder
+
+
+def _shared_memory() -> dict[str, float]:
+    """Megabytes of this process's children: resident, the same with shared pages counted once, and that of weights."""
+    found = {"resident": 0.0, "all": 0.0, "weights": 0.0}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(status.read_text().rpartition(")")[2].split()[1]) != os.getpid():
+                continue
+            maps = (status.parent / "smaps").read_text()
+        except OSError:
+            continue  # it has just ended
+        of_weights = False
+        for line in maps.splitlines():
+            first, *rest = line.split()
+            if not first.endswith(":"):
+                of_weights = line.endswith(".safetensors")
+            elif first == "Pss:":
+                found["all"] += int(rest[0]) / 1e3
+                found["weights"] += int(rest[0]) / 1e3 if of_weights else 0.0
+            elif first == "Rss:":
+                found["resident"] += int(rest[0]) / 1e3
+    return {name: round(value, 1) for name, value in found.items()}
+
+
 def _cpu() -> float:
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
@@ -289,16 +398,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the figures of a measure as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--measure", choices=("stages", "stitching", "overhead", "sleeping", "workers", "memory"), required=True
+        "--measure",
+        choices=("stages", "stitching", "overhead", "sleeping", "workers", "memory", "chunks", "weights"),
+        required=True,
     )
     parser.add_argument("--frames", type=int, default=600)
-    parser.add_argument("--size", default="", help="WIDTHxHEIGHT; 1280x720, for memory 256x144")
+    parser.add_argument("--size", default="", help="WIDTHxHEIGHT; 1280x720, for memory and weights 256x144")
     parser.add_argument("--executor", default="local")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.05, help="that the segmenter sleeps a frame")
+    parser.add_argument("--chunk", type=int, default=48, help="frames of a chunk, for chunks")
+    parser.add_argument("--world", type=Path, help="that `videoseg synth` wrote, for chunks; else one is made")
     parser.add_argument("--films", type=Path, default=Path(tempfile.gettempdir()) / "videoseg-films")
     chosen = parser.parse_args(arguments)
-    size = chosen.size or ("256x144" if chosen.measure == "memory" else "1280x720")
+    if chosen.measure == "chunks":
+        world = chosen.world or chosen.films / "world"
+        if not (world / "world.json").exists():
+            write_world(world, level="medium", seeds=range(2), frames=144, height=192, width=256)
+        json.dump({"chunk": chosen.chunk, **chunked_against_whole(world, chosen.chunk, OVERLAP)}, sys.stdout, indent=2)
+        print()
+        return
+    size = chosen.size or ("256x144" if chosen.measure in ("memory", "weights") else "1280x720")
     width, height = (int(part) for part in size.split("x"))
     chosen.films.mkdir(parents=True, exist_ok=True)
     clip = film(chosen.films / f"{size}-{chosen.frames}.mp4", chosen.frames, width, height)
@@ -310,6 +430,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         answer |= {"cpu_ms_per_frame": costs, "in_all": round(sum(costs.values()), 3)}
     elif chosen.measure == "stitching":
         answer |= stitching_cost(clip, max(24, chosen.frames // 4))
+    elif chosen.measure == "weights":
+        answer |= {"megabytes": weights_memory(clip, chosen.films)}
     elif chosen.measure == "overhead":
         answer |= measure(clip, 0.0, placement, settings).to_json()
     elif chosen.measure == "sleeping":

@@ -100,7 +100,7 @@ def test_any_number_of_workers_gives_the_bytes_of_one_thread(
 @pytest.mark.parametrize(
     ("executor", "part", "at"),
     [
-        ("local", "segment", 31),
+        pytest.param("local", "segment", 31, marks=pytest.mark.full),
         pytest.param("local", "decode", 55, marks=pytest.mark.full),
         pytest.param("local", "track", 17, marks=pytest.mark.full),
         ("ray", "track", 31),
