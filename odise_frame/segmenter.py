@@ -24,8 +24,16 @@ from odise_frame.sizes import OdiseSize
 from odise_frame.sizes import names as size_names
 from odise_frame.temporal_cache.cost import Ledger, Work
 from odise_frame.temporal_cache.evidence import is_new, move_labels, recall, remember
+from odise_frame.temporal_cache.flow import Floats
 from odise_frame.temporal_cache.loop import OpenFrame, TemporalCache
 from odise_frame.temporal_cache.planner import EVIDENCE_LEAST
+from odise_frame.temporal_cache.result_motion import (
+    SIDE,
+    displacement_of_pixels,
+    move_pixels,
+    reduced_factor,
+    search_again,
+)
 from odise_frame.temporal_cache.settings import CacheSettings
 from odise_frame.temporal_cache.state import EVIDENCE, RESULT, CacheState
 from odise_frame.timing import StageTimes
@@ -275,6 +283,7 @@ class OdiseSegmenter:
             result = self._name(frame, image, masks, clip_embed)
         work += Work(heads=1)
         state.result, state.result_digests, state.heads_age = result, opened.digests, 0
+        state.result_luma = opened.block_luma
         if state.canvas is not None and state.canvas.flows is not None:
             state.canvas.flows[RESULT] = 0
         return result
@@ -375,8 +384,7 @@ def _moved_result(opened: OpenFrame, result: PanopticFrame) -> PanopticFrame:
         return PanopticFrame.of(opened.frame, id_map, result.segments)
     if opened.state.result_digests == opened.digests:
         return PanopticFrame.of(opened.frame, id_map, result.segments)
-    scale = canvas.picture.scale
-    moved = move_labels(id_map, canvas.flows[RESULT], opened.step, scale)
+    moved = _move_id_map(opened, id_map, canvas.flows[RESULT])
     measured = measure_segments(moved)
     segments = [
         replace(segment, area=measured[segment.id][0], box=measured[segment.id][1])
@@ -384,6 +392,22 @@ def _moved_result(opened: OpenFrame, result: PanopticFrame) -> PanopticFrame:
         if segment.id in measured
     ]
     return PanopticFrame.of(opened.frame, moved, segments)
+
+
+def _move_id_map(opened: OpenFrame, id_map: NDArray[np.uint16], flow: Floats) -> NDArray[np.uint16]:
+    """The map of the last result in this frame; `flow`, back to that result, is corrected in place."""
+    state, now = opened.state, opened.block_luma
+    assert state.canvas is not None
+    assert opened.step is not None
+    picture, key = state.canvas.picture, state.result_luma
+    blocks = flow.shape[0] * SIDE, flow.shape[1] * SIDE
+    if key is None or now is None or now.shape != blocks or key.shape != blocks:
+        # Motion from elsewhere, in other blocks.
+        return move_labels(id_map, flow, opened.step, picture.scale)
+    reduced = np.array(picture.scale, np.float32) * np.float32(reduced_factor(picture.frame))
+    found = search_again(flow / reduced, key, now)
+    flow[:] = found * reduced
+    return move_pixels(id_map, displacement_of_pixels(found, key, now))
 
 
 def load_segmenter(

@@ -32,10 +32,11 @@ from odise_frame.temporal_cache.planner import (
     Situation,
     WorstFirst,
     expected_error,
+    is_unannounced_cut,
     make_plan,
-    most_at_once,
     refresh_all,
 )
+from odise_frame.temporal_cache.result_motion import Luma, block_luma
 from odise_frame.temporal_cache.sampling import cell_centres, find_sources, sample_maps
 from odise_frame.temporal_cache.settings import CacheSettings
 from odise_frame.temporal_cache.state import CacheState, Canvas
@@ -67,6 +68,10 @@ class WindowResult:
     """`s2`..`s5`, `[C, n, n]`."""
     embedding: Tensor
     """`[E]`."""
+
+
+MOST_FRAMES = 48
+"""Between whole frames, under a budget: two seconds of video. Later there is little left to move."""
 
 
 class WindowNetwork(Protocol):
@@ -135,6 +140,8 @@ class OpenFrame:
     step: Step | None
     """From the frame before; None where nothing came from there."""
     luma: NDArray[np.uint8]
+    block_luma: Luma | None
+    """For moving results; None in mode `exact`."""
     digests: list[bytes]
 
 
@@ -165,8 +172,10 @@ class TemporalCache:
         self.window_batch = window_batch
         self.network: WindowNetwork = DiffusionWindows(model, meter)
         self.planner = planner or WorstFirst()
-        self.replay: Callable[[str, int], FramePlan] | None = None
-        """Gives the plan of a stream's frame (by `Frame.index`) in place of the planner."""
+        self.replay: Callable[[Frame], FramePlan] | None = None
+        """Gives the plan of a frame in place of the planner."""
+        self.observer: Callable[[Situation], None] | None = None
+        """Is shown what planners know of every frame that came from the one before."""
         self.pace = Pace(clock)
 
     @property
@@ -217,11 +226,12 @@ class TemporalCache:
                 canvas.flows = compose(canvas.flows, step)
             plan, change = self._plan(state, canvas, frame, luma, digests, equal, step)
         if self.replay is not None:
-            plan = self.replay(frame.stream, frame.index)
+            plan = self.replay(frame)
         state.frames += 1
         state.epoch = frame.epoch
         state.last_plan = plan
-        return OpenFrame(frame, image, padded, state, plan, change, step, luma, digests)
+        shown = None if self.settings.is_exact else block_luma(frame.rgb)
+        return OpenFrame(frame, image, padded, state, plan, change, step, luma, shown, digests)
 
     def _plan(
         self,
@@ -251,7 +261,7 @@ class TemporalCache:
             return FramePlan(actions, captions, heads=True, evidence=True), change
         share, settings = self._afford(settings, canvas)
         # Unspent refreshes do not pile up: a still hour earns no burst afterwards.
-        most = max(1.0, settings.burst_share * count, settings.refresh_batch)
+        most = max(1.0, settings.burst_share * count, settings.refresh_batch) + share * count
         state.credit = min(state.credit + share * count, most)
         situation = Situation(
             change=change,
@@ -267,8 +277,10 @@ class TemporalCache:
             canvas=canvas,
             step=step,
         )
+        if self.observer is not None and step is not None:
+            self.observer(situation)
         plan = make_plan(situation, settings, self.planner)
-        if len(plan.refreshed) > most_at_once(count, settings) and settings.budget_ms is None:
+        if is_unannounced_cut(change) and settings.budget_ms is None:
             # A cut is paid at once, and the stream goes on without debts.
             state.credit = 0.0
         else:
@@ -425,26 +437,25 @@ def moved_maps(canvas: Canvas, windows: NDArray[np.intp], step: Step, level: int
 
 def _begin(state: CacheState) -> None:
     state.canvas, state.result, state.masks, state.result_digests = None, None, None, []
+    state.result_luma = None
     state.credit, state.heads_age, state.evidence_age = 0.0, 0, 0
 
 
 def within_budget(settings: CacheSettings, table: CostTable, count: int) -> tuple[float, CacheSettings]:
     """The share of windows per frame, and the settings, that keep to `settings.budget_flops` in the mean.
 
-    The mask generator runs in every frame if that leaves a third of the budget for windows, else every second, third or
-    fourth; more seldom than that, the budget cannot be kept.
+    The whole network runs as often as the budget pays for; between, the result is moved.
     """
     assert settings.budget_flops is not None
     window = sum(table.window.values()) + table.caption / settings.caption_every
-    looks = table.look / settings.evidence_every
-    for every in (1, 2, 3, 4):
-        left = settings.budget_flops - table.heads / every - looks
-        if left >= settings.budget_flops / 3 or every == 4:
-            share = min(1.0, max(0.0, left / (window * count)))
-            burst = min(1.0, max(settings.burst_share, 2 * share * every))
+    for every in range(1, MOST_FRAMES + 1):
+        looks = table.look / max(every, settings.evidence_every)
+        share = (settings.budget_flops - table.heads / every - looks) / (window * count)
+        # Credit says in which frame it is, so that what is between two whole numbers is used, too.
+        if share >= 1 / (every + 1) or every == MOST_FRAMES:
             # A budget is there to be used: nothing is left to its expected error.
-            changed = replace(settings, heads_every=every, burst_share=burst, tolerance=0.0, urgent=float("inf"))
-            return share, changed
+            changed = replace(settings, heads_every=every, burst_share=1.0, tolerance=0.0, urgent=float("inf"))
+            return min(1.0, max(0.0, share)), changed
     raise AssertionError
 
 

@@ -34,6 +34,11 @@ _NOT_COMPARABLE = 32.0
 """Grey levels by which windows miss their keyframes on average where nothing of the scene is left."""
 
 
+_STANDS_OUT = 3.0
+"""Times the expected error of the median window from which a window shows something that the others don't: in a pan all
+windows age alike, before a fixed camera only those age in which something happens."""
+
+
 @dataclass(frozen=True, slots=True)
 class FramePlan:
     """All that was decided about one frame; with it, the frame is computed again bit for bit."""
@@ -117,6 +122,8 @@ class WorstFirst:
         changed = ~situation.change.equal
         overdue = situation.age >= settings.age_limit
         needed = changed & ((situation.error > settings.tolerance) | overdue)
+        if not is_due(situation, settings):
+            needed &= shows_something_new(situation, settings)
         number = affordable(situation, settings, urgent=int((needed & (situation.error > settings.urgent)).sum()))
         order = np.lexsort((np.arange(count), -situation.age, -situation.error.round(4), ~overdue))
         chosen = [int(i) for i in order if needed[i]][:number]
@@ -135,9 +142,10 @@ def affordable(situation: Situation, settings: CacheSettings, *, urgent: int = 0
     earned = max(0, int(np.floor(situation.credit + 1e-6)))
     # Windows wait until they fill a batch: the network takes hardly longer for a full one.
     number = min(earned - earned % batch, burst)
-    on_credit = min(-(-urgent // batch) * batch, burst)
-    # Never more than a burst in debt, so that in the long run no more is spent than is earned.
-    if on_credit > number and situation.credit - on_credit >= -burst:
+    debt = max(1, int(np.ceil(settings.debt_share * len(situation.age))))
+    on_credit = min(-(-urgent // batch) * batch, max(debt, batch), burst)
+    # Never more in debt than that, so that in the long run no more is spent than is earned.
+    if on_credit > number and situation.credit - on_credit >= -max(debt, batch):
         number = on_credit
     return number
 
@@ -185,17 +193,41 @@ def make_plan(situation: Situation, settings: CacheSettings, planner: Planner) -
         refreshed = set(np.flatnonzero(~change.equal).tolist())
         anew = not situation.same_picture
         return _plan(situation, settings, refreshed, heads=anew, evidence=anew, captions=True)
-    if (change.mean > _NOT_COMPARABLE).mean() > 0.6:
-        # A cut that motion estimation did not call one.
+    if is_unannounced_cut(change):
         refreshed = set(np.flatnonzero(~change.equal).tolist())
         return _plan(situation, settings, refreshed, heads=True, evidence=True, captions=True)
-    due = situation.heads_age >= settings.heads_every
-    urgent = bool((situation.error[~change.equal] > settings.urgent).any())
+    due = is_due(situation, settings)
+    urgent = bool(shows_something_new(situation, settings).any())
     chosen = set(planner.choose(situation, settings)) if due or urgent else set()
     # What is computed anew is to be seen at once; of the same picture from the same features, nothing new can be.
     heads = bool(chosen) or (due and not situation.same_picture)
     evidence = heads and situation.evidence_age >= settings.evidence_every
     return _plan(situation, settings, chosen, heads=heads, evidence=evidence)
+
+
+def shows_something_new(situation: Situation, settings: CacheSettings) -> NDArray[np.bool_]:
+    """Windows that are not to wait for the others, bool `[W]`: far off, or far more than most."""
+    error = situation.error
+    if not np.isfinite(settings.urgent):
+        return np.zeros(len(error), bool)
+    apart = settings.tolerance + _STANDS_OUT * float(np.median(error))
+    found: NDArray[np.bool_] = ~situation.change.equal & ((error > settings.urgent) | (error > apart))
+    return found
+
+
+def is_due(situation: Situation, settings: CacheSettings) -> bool:
+    """Whether the mask generator runs though nothing is urgent."""
+    if situation.heads_age < settings.heads_every:
+        return False
+    # Windows are refreshed together where they may be, and for that they are all to be earned; a stream that earns
+    # next to nothing does not wait forever.
+    earned = settings.burst_share < 1 or situation.credit >= len(situation.age) - 1e-6
+    return earned or situation.heads_age >= 2 * settings.heads_every
+
+
+def is_unannounced_cut(change: Change) -> bool:
+    """Whether nothing of the scene is left, though motion estimation did not call it a cut."""
+    return bool((change.mean > _NOT_COMPARABLE).mean() > 0.6)
 
 
 def refresh_all(count: int) -> FramePlan:

@@ -18,8 +18,11 @@ class CacheSettings:
     mode: Mode = "balanced"
     refresh_share: float = 1 / 8
     """Windows refreshed per frame in the long run. An eighth: one of the eight windows of a 16:9 frame."""
-    burst_share: float = 1 / 4
-    """At most so many in one frame (but all of them at a cut), so that no frame takes much longer than the others."""
+    burst_share: float = 1.0
+    """At most so many in one frame (but all of them at a cut). All: the mask generator does best on windows that are
+    equally old. A budget in milliseconds takes a quarter, so that no frame takes much longer than the others."""
+    debt_share: float = 1 / 4
+    """At most so many before they are earned, where something new is to be seen."""
     refresh_batch: int = 2
     """Windows that are refreshed outside of cuts go through the network so many at a time. Two cost a processor a third
     less time each than one; more would have to wait for each other."""
@@ -31,8 +34,9 @@ class CacheSettings:
     not when it was computed."""
     age_limit: int = 24
     """Frames after which a window that changed at all is refreshed, whatever is expected of it: a second of video."""
-    heads_every: int = 1
-    """Mask generator and naming run every so many frames; between, the last result is moved along."""
+    heads_every: int = 8
+    """Mask generator and naming run every so many frames, and wherever something new is to be seen; between, the last
+    result is moved along. Moved results are better than results from moved features (`docs/cache.md`)."""
     evidence_every: int = 8
     """CLIP looks at the masks at least every so many frames; between, a mask that stays keeps what CLIP saw in it."""
     caption_every: int = 4
@@ -65,9 +69,10 @@ class CacheSettings:
         if mode not in MODES:
             raise InputError(f"There is no cache mode {mode!r}. Choose one of: {', '.join(MODES)}.")
         preset = _PRESETS[mode]
-        # Where milliseconds count, no window waits for another.
-        batch = preset.refresh_batch if budget_ms is None else 1
-        return replace(preset, budget_flops=budget_flops, budget_ms=budget_ms, refresh_batch=batch)
+        if budget_ms is not None:
+            # Where milliseconds count, windows take turns, and none waits for another.
+            preset = replace(preset, refresh_batch=1, burst_share=1 / 4, heads_every=1)
+        return replace(preset, budget_flops=budget_flops, budget_ms=budget_ms)
 
     @property
     def is_exact(self) -> bool:
@@ -84,6 +89,6 @@ _PRESETS: dict[str, CacheSettings] = {
     "exact": CacheSettings(mode="exact"),
     "balanced": CacheSettings(mode="balanced"),
     "fast": CacheSettings(
-        mode="fast", refresh_share=1 / 16, heads_every=2, evidence_every=16, tolerance=0.08, urgent=0.6
+        mode="fast", refresh_share=1 / 16, heads_every=16, evidence_every=16, tolerance=0.08, urgent=0.6
     ),
 }

@@ -14,6 +14,7 @@ from odise_frame.sizes import OdiseSize
 from odise_frame.temporal_cache.change import DIGEST_BYTES, reduction
 from odise_frame.temporal_cache.flow import Floats, Picture
 from odise_frame.temporal_cache.planner import FramePlan
+from odise_frame.temporal_cache.result_motion import Luma
 from odise_frame.windows import WindowGrid, plan_windows
 from videoseg.errors import InputError
 from videoseg.packed_arrays import pack_arrays, unpack_arrays
@@ -63,7 +64,7 @@ class MaskMemory:
 class CacheState:
     """The memory of one stream."""
 
-    format_version: ClassVar[int] = 1
+    format_version: ClassVar[int] = 2
     stream: str
     frames: int = 0
     """Seen so far."""
@@ -79,6 +80,8 @@ class CacheState:
     """Of the frame in which the mask generator ran last."""
     result_digests: list[bytes] = field(default_factory=list)
     """Fingerprints of that frame's windows."""
+    result_luma: Luma | None = None
+    """That frame's reduced picture."""
     masks: MaskMemory | None = None
     last_plan: FramePlan | None = None
     """What was done with the last frame."""
@@ -133,6 +136,7 @@ class CacheState:
                 canvas=None if header["canvas"] is None else _read_canvas(header["canvas"], arrays),
                 result=None if header["result"] is None else _read_result(header["result"], arrays),
                 result_digests=_split_digests(arrays["result.digests"]) if header["result"] is not None else [],
+                result_luma=arrays.get("result.luma"),
                 masks=(
                     MaskMemory(arrays["masks.owner"], torch.from_numpy(arrays["masks.embedding"]))
                     if header["has_masks"]
@@ -160,6 +164,8 @@ class CacheState:
             found["masks.owner"], found["masks.embedding"] = self.masks.owner, self.masks.embedding.cpu().numpy()
         if self.result is not None:
             found["result.id_map"] = self.result.id_map
+            if self.result_luma is not None:
+                found["result.luma"] = self.result_luma
             found["result.digests"] = np.frombuffer(b"".join(self.result_digests), np.uint8)
             for name in ("embedding", "open_vocabulary"):
                 rows = [getattr(segment, name) for segment in self.result.segments]
@@ -191,6 +197,7 @@ def state_bound(size: OdiseSize, frame: tuple[int, int], image: tuple[int, int],
         + (height // 4) * (width // 4)
         + generator.queries * (4 * size.clip.embed_dim + per_segment)
         + 2 * frame[0] * frame[1]
+        + 64 * blocks
     )
 
 

@@ -17,6 +17,8 @@ from odise_frame.model import Odise
 from odise_frame.segmenter import OdiseSegmenter, find_model, frame_size
 from odise_frame.sizes import load_size
 from odise_frame.temporal_cache import CacheSettings, CacheState, CostTable, Work, cost_table, state_bound
+from odise_frame.temporal_cache.evidence import move_labels
+from odise_frame.temporal_cache.flow import Picture, Step
 from pipelines.cache_bench.drift import DriftLog
 from pipelines.cache_bench.policies import EXACT, Bench, Hold, Policy
 from pipelines.cache_bench.recording import FeatureStore, dithered
@@ -37,7 +39,7 @@ SLOW, MEDIUM = 1.5, 5.0
 """Pixels a frame at a short side of 256: medians of blocks that are not still up to here are slow, medium motion."""
 OFFICIAL = "odise-label"
 OFFICIAL_FRAME = (720, 1280)
-_FLOOR_FRAMES = 8
+_FLOOR_FRAMES = 4
 """Of each video, for the noise floor: its features are computed for nothing else."""
 
 
@@ -78,7 +80,8 @@ class Row:
     by_age: dict[int, float] = field(default_factory=dict)
     """Agreement with `off` by frames since the mean window was refreshed."""
     flips: dict[str, float] = field(default_factory=dict)
-    """Share of pixels whose category changed from the frame before, in windows that were refreshed and in others."""
+    """Share of pixels that have another category than where they were in the frame before, in windows that were
+    refreshed and in others."""
     cache_bytes: int = 0
 
 
@@ -256,6 +259,7 @@ def _run(
         tracked: list[PanopticFrame] = []
         found: list[PanopticFrame] = []
         before: NDArray[np.int64] | None = None
+        size = video.frames[0].size
         for frame, motion in zip(video.frames, video.motions, strict=True):
             began = time.perf_counter()
             (result,) = made.segment([frame], [motion], [states[0]])
@@ -266,8 +270,9 @@ def _run(
             state = states[0]
             if isinstance(state, CacheState) and state.canvas is not None:
                 row.cache_bytes = max(row.cache_bytes, state.nbytes)
-                if before is not None and (motion is None or not motion.cut):
-                    _note_flips(changed, state, now != before)
+                if before is not None and motion is not None and not motion.cut:
+                    step = Step.of(motion, Picture(size, size))
+                    _note_flips(changed, state, now != move_labels(before, step.displacement, step, 1.0))
                 if video.name in reference:
                     one = _agreement_of([reference[video.name][len(found) - 1]], [result], words)
                     ages.setdefault(round(float(state.canvas.age.mean())), []).append(one["agreement.frames"])

@@ -59,18 +59,18 @@ class DriftLog:
         return {int(age): round(float(true[ages == age].mean()), 4) for age in np.unique(ages)}
 
 
-class Watched(Planner):
-    """Another planner, beside which the true errors are written down."""
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Writes down, for every frame of a cache, what was expected beside what is true: a `TemporalCache.observer`."""
 
-    def __init__(self, planner: Planner, store: FeatureStore, log: DriftLog) -> None:
-        self.planner, self.store, self.log = planner, store, log
+    store: FeatureStore
+    log: DriftLog
 
-    def choose(self, situation: Situation, settings: CacheSettings) -> tuple[int, ...]:
-        """See `Planner`."""
-        self.log.features.append(drift_features(situation.change, situation.age))
-        self.log.expected.append(situation.error)
-        self.log.true.append(true_errors(self.store, situation))
-        return self.planner.choose(situation, settings)
+    def __call__(self, situation: Situation) -> None:
+        changed = ~situation.change.equal
+        self.log.features.append(drift_features(situation.change, situation.age)[changed])
+        self.log.expected.append(situation.error[changed])
+        self.log.true.append(true_errors(self.store, situation)[changed])
 
 
 class Oracle(Planner):

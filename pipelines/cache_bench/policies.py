@@ -9,7 +9,7 @@ from odise_frame.segmenter import OdiseSegmenter, frame_size
 from odise_frame.sizes import OdiseSize
 from odise_frame.temporal_cache import CacheSettings, Planner, Work, cost_table
 from pipelines.cache_bench.deep_cache import DeepCacheWindows, shallow_unet_flops
-from pipelines.cache_bench.drift import ByChance, DriftLog, EveryKth, Oracle, Watched
+from pipelines.cache_bench.drift import ByChance, DriftLog, EveryKth, Oracle, Watch
 from pipelines.cache_bench.recording import FeatureStore, RecordedWindows
 from pipelines.wrapped_segmenter import WrappedSegmenter
 from videoseg.frame import Frame
@@ -82,20 +82,18 @@ class Hold(WrappedSegmenter):
 
 
 EXACT = CacheSettings.of("exact")
-_PLAIN = replace(CacheSettings.of("balanced"), evidence_every=1, tolerance=0.0, urgent=float("inf"))
+_PLAIN = replace(CacheSettings.of("balanced"), tolerance=0.0, urgent=float("inf"))
+ROLLING = replace(CacheSettings.of("balanced", budget_ms=1.0), budget_ms=None, refresh_batch=2)
+"""Windows in turns, the mask generator in every frame: what a budget in milliseconds does, without the clock."""
 
 
 def _budget(share: float) -> Callable[[Bench], Segmenter]:
-    def make(bench: Bench) -> Segmenter:
-        return bench.cached(
-            replace(CacheSettings.of("balanced"), refresh_share=share, burst_share=max(0.25, 2 * share))
-        )
-
-    return make
+    settings = replace(_PLAIN, refresh_share=share, heads_every=int(1 / share))
+    return lambda bench: bench.cached(settings)
 
 
 def _every(k: int, *, heads: bool = True) -> Callable[[Bench], Segmenter]:
-    settings = replace(_PLAIN, burst_share=1.0, refresh_share=1.0, heads_every=1 if heads else k, evidence_every=k)
+    settings = replace(_PLAIN, refresh_share=1.0, heads_every=1 if heads else k, evidence_every=k)
     return lambda bench: bench.cached(settings, EveryKth(k))
 
 
@@ -106,7 +104,7 @@ def _low(bench: Bench) -> Segmenter:
 
 
 def _deep(bench: Bench, k: int = 8) -> Segmenter:
-    settings = replace(_PLAIN, burst_share=1.0, refresh_share=1.0)
+    settings = replace(_PLAIN, refresh_share=1.0, heads_every=1, evidence_every=1)
     made = bench.cached(settings, EveryKth(1))
     assert made.cache is not None
     made.cache.network = DeepCacheWindows(bench.model, k)
@@ -135,34 +133,35 @@ def _watched(mode: str) -> Callable[[Bench], Segmenter]:
         made = bench.cached(CacheSettings.of(mode))
         assert made.cache is not None
         if not bench.executed:
-            made.cache.planner = Watched(made.cache.planner, bench.store, bench.drift)
+            made.cache.observer = Watch(bench.store, bench.drift)
         return made
 
     return make
 
 
+BUDGETS = ("budget 1/2", "budget 1/3", "budget 1/5", "budget 1/12", "budget 1/24")
+"""From dear to cheap."""
+
 POLICIES = (
     Policy("off", "every window of every frame: what all others are measured against", lambda b: b.cached(EXACT)),
     Policy("balanced", "the default", _watched("balanced")),
     Policy("fast", "the cheapest mode", lambda b: b.cached(CacheSettings.of("fast"))),
-    Policy("budget 1/3", "a third of the windows", _budget(1 / 3)),
-    Policy("budget 1/5", "a fifth of the windows", _budget(1 / 5)),
-    Policy("budget 1/16", "a sixteenth of the windows", _budget(1 / 16)),
-    Policy("budget 1/32", "a thirty-second of the windows", _budget(1 / 32)),
+    Policy("budget 1/2", "half of the operations", _budget(1 / 2)),
+    Policy("budget 1/3", "a third", _budget(1 / 3)),
+    Policy("budget 1/5", "a fifth", _budget(1 / 5)),
+    Policy("budget 1/12", "a twelfth", _budget(1 / 12)),
+    Policy("budget 1/24", "a twenty-fourth", _budget(1 / 24)),
     Policy(
-        "chance",
-        "does it matter which windows are refreshed?",
-        lambda b: b.cached(CacheSettings.of("balanced"), ByChance()),
+        "rolling", "windows in turns, moved features: constant latency, for live streams", lambda b: b.cached(ROLLING)
     ),
+    Policy("rolling, chance", "does it matter which windows are refreshed?", lambda b: b.cached(ROLLING, ByChance())),
     Policy(
-        "oracle",
-        "what would knowing the true errors bring?",
-        lambda b: b.cached(CacheSettings.of("balanced"), Oracle(b.store)),
+        "rolling, oracle", "what would knowing the true errors bring?", lambda b: b.cached(ROLLING, Oracle(b.store))
     ),
     Policy("keyframes 8", "all windows every 8th frame, moved between", _every(8)),
     Policy("keyframes 4", "all windows every 4th frame, moved between", _every(4)),
-    Policy("moved masks 8", "the result of every 8th frame, moved", _every(8, heads=False)),
-    Policy("moved masks 4", "the result of every 4th frame, moved", _every(4, heads=False)),
+    Policy("moved masks 8", "the result of every 8th frame, moved, whatever happens", _every(8, heads=False)),
+    Policy("moved masks 4", "the result of every 4th frame, moved, whatever happens", _every(4, heads=False)),
     Policy("hold 8", "the result of every 8th frame, held", lambda b: Hold(b.cached(EXACT), 8)),
     Policy("hold 4", "the result of every 4th frame, held", lambda b: Hold(b.cached(EXACT), 4)),
     Policy("half size", "every frame at half the resolution", _low, _low_price),

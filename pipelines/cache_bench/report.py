@@ -1,11 +1,13 @@
 """The findings as text and as JSON."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from pipelines.cache_bench.bench import PUBLIC, Findings, Row
+from pipelines.cache_bench.policies import BUDGETS
 
 
 def to_json(findings: Findings) -> dict[str, Any]:
@@ -21,8 +23,28 @@ def to_json(findings: Findings) -> dict[str, Any]:
             "true_error_by_age": findings.drift_by_age,
             "fitted_weights": findings.drift_weights,
         },
+        "knob": knob(findings),
         "official": findings.official,
         "rows": [_row(row) for row in findings.rows],
+    }
+
+
+def knob(findings: Findings) -> dict[str, Any]:
+    """What turning the knob does: the budgets from dear to cheap, and whether cost and quality go one way."""
+    rows = [row for row in findings.rows if row.policy in (findings.rows[0].policy, *BUDGETS)]
+    cost = [row.cost["all"]["gflops"] for row in rows]
+    columns = {name: [row.values["all"].get(name, math.nan) for row in rows] for name in (*PUBLIC, "agreement.frames")}
+    return {
+        "policies": [row.policy for row in rows],
+        "gflops": [round(value, 3) for value in cost],
+        "cost goes one way": all(after <= before for before, after in pairwise(cost)),
+        **{
+            name: {
+                "values": [_number(value) for value in values],
+                "goes one way": all(after <= before for before, after in pairwise(values)),
+            }
+            for name, values in columns.items()
+        },
     }
 
 
@@ -67,6 +89,8 @@ def table(findings: Findings) -> str:
             "95 %",
             "agreement",
             "worst",
+            "flicker",
+            "jumps",
         ]
         text = [head]
         for row in findings.rows:
@@ -80,11 +104,20 @@ def table(findings: Findings) -> str:
                 cells.append("" if each is None else f"{100 * each.difference:+.1f}")
                 cells.append("" if each is None else f"{100 * each.low:+.1f}..{100 * each.high:+.1f}")
             cells += [_percent(values.get("agreement.frames")), _percent(values.get("agreement.worst"))]
+            cells.append(_percent(values.get("flicker.label")))
+            cells.append(_percent(row.flips.get("refreshed")) if group == "all" else "")
             text.append(cells)
         widths = [max(len(line[i]) for line in text) for i in range(len(head))]
         lines += ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in text]
         lines.append("")
     lines.append(f"noise floor of agreement: {_percent(findings.floor.get('agreement.frames'))}")
+    lines.append("flicker: labels that change in a track for a moment; jumps: pixels that change category at a refresh")
+    if len((found_knob := knob(findings))["policies"]) > 2:
+        ways = [name for name in ("agreement.frames", *PUBLIC) if found_knob[name]["goes one way"]]
+        lines.append(
+            f"budgets: cost goes {'one way' if found_knob['cost goes one way'] else 'up and down'}; of "
+            f"agreement, VPQ and STQ go one way: {', '.join(ways) or 'none'}"
+        )
     lines.append(f"drift predictor, rank correlation with true errors: {findings.rank_correlation:.2f}")
     return "\n".join(lines)
 

@@ -47,10 +47,23 @@ def _root(
 
 
 def _register() -> None:
-    from pipelines.command_line import bench, doctor, evaluate, export, info, models, segment, status, synth, track
+    from pipelines.command_line import (
+        bench,
+        doctor,
+        evaluate,
+        export,
+        info,
+        live,
+        models,
+        segment,
+        status,
+        synth,
+        track,
+    )
 
     app.command("segment", rich_help_panel="Video")(segment.segment)
     app.command("track", rich_help_panel="Video")(track.track)
+    app.command("live", rich_help_panel="Video")(live.live)
     app.command("info", rich_help_panel="Video")(info.info)
     app.command("status", rich_help_panel="Video")(status.status)
     app.command("export", rich_help_panel="Results")(export.export)

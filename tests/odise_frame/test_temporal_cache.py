@@ -252,12 +252,14 @@ def test_what_appears_is_refreshed_within_two_frames() -> None:
         pictures[i] = pictures[i].copy()
         pictures[i][70:100, 200:230] = (255, 0, 255)
     _, plans = plan_all(CacheSettings.of("balanced"), frames_of("new", pictures))
-    assert any(plan.actions[7] == "r" for plan in plans[6:8])
+    assert any(plan.actions[7] == "r" and plan.heads for plan in plans[6:8])
     assert all(plan.actions[:4] == "kkkk" for plan in plans[1:])
 
 
-def test_no_frame_refreshes_more_than_the_burst_but_first_frames_and_cuts() -> None:
-    made = segmenter(CacheSettings.of("balanced"))
+def test_windows_that_take_turns_refresh_no_more_than_the_burst_but_in_first_frames_and_cuts() -> None:
+    """What a budget in milliseconds does."""
+    chosen = CacheSettings.of("balanced", budget_ms=40.0)
+    made = segmenter(replace(chosen, budget_ms=None))
     state = made.new_state("pan")
     assert isinstance(state, CacheState)
     pictures = [*panning(6), picture("another", HEIGHT, WIDTH), *panning(6)]
@@ -266,9 +268,21 @@ def test_no_frame_refreshes_more_than_the_burst_but_first_frames_and_cuts() -> N
     for frame, motion in zip(frames, motions_of(frames), strict=True):
         made.segment([frame], [motion], [state])
         assert state.last_plan is not None
+        assert state.last_plan.heads
         refreshed.append(len(state.last_plan.refreshed))
     assert refreshed[0] == refreshed[6] == refreshed[7] == 3
     assert max(refreshed[1:6] + refreshed[8:]) <= 1
+
+
+@pytest.mark.parametrize(("mode", "every"), [("balanced", 8), ("fast", 16)])
+def test_windows_are_refreshed_together_and_results_moved_between(mode: str, every: int) -> None:
+    rng, still = np.random.default_rng(0), picture("noisy", 128, 256)
+    noisy = [np.clip(still + rng.normal(0, 8, still.shape), 0, 255).astype(np.uint8) for _ in range(3 * every + 1)]
+    work, plans = plan_all(CacheSettings.of(mode), frames_of("noisy", noisy))
+    whole = [number for number, plan in enumerate(plans) if plan.actions == "r" * 8]
+    assert whole == [0, every, 2 * every, 3 * every]
+    assert [number for number, plan in enumerate(plans) if plan.heads] == whole
+    assert work.windows == 8 * 4
 
 
 @pytest.mark.parametrize("mode", ["balanced", "fast"])
@@ -349,7 +363,7 @@ def test_a_state_keeps_to_its_bound_and_does_not_grow(mode: str) -> None:
         lambda data: data + b"\0",
         lambda data: b"X" + data[1:],
         lambda data: data.replace(b'"canvas"', b'"canvAs"', 1),
-        lambda data: data.replace(b'"format_version":1', b'"format_version":9', 1),
+        lambda data: data.replace(b'"format_version":2', b'"format_version":9', 1),
     ],
 )
 def test_a_damaged_state_is_refused(damage: object) -> None:
@@ -393,7 +407,7 @@ def test_plans_of_a_budget_in_milliseconds_replay_bit_for_bit() -> None:
     assert len({str(plan["actions"]).count("r") for plan in plans.values()}) > 1  # the clock had its say
     again = segmenter(CacheSettings.of("balanced", budget_ms=20.0))
     assert again.cache is not None
-    again.cache.replay = lambda stream, index: FramePlan.from_json(plans[index])
+    again.cache.replay = lambda frame: FramePlan.from_json(plans[frame.index])
     for one, other in zip(first, run(again, frames), strict=True):
         assert_same(one, other)
 
