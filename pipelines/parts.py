@@ -31,6 +31,7 @@ class OpenVideo:
             fps=settings.fps,
             start=settings.start,
             end=settings.end,
+            codec_vectors=settings.codec_vectors,
         )
 
 

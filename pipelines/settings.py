@@ -39,6 +39,9 @@ class RunSettings:
     """`Frame.time` before which frames are taken, in seconds; None is the end."""
     decoder: str = "pyav"
     """Decoders differ in the last bit of colour, so the choice is part of the result."""
+    codec_vectors: bool = False
+    """Whether motion estimation also tries the motion vectors of the file (`pyav` only). They mend a few blocks in a
+    hundred, but cost about as much time as decoding, and other decoders would give other results."""
     frames_per_chunk: int = FRAMES_PER_CHUNK
     overlap: int = OVERLAP
     output_delay: int = 0

@@ -219,7 +219,8 @@ class MotionStage:
             # Pictures of different sizes cannot be compared, and over a reconnection any time may have passed.
             if self._previous is not None and self._previous[0] == frame.epoch:
                 before = self._previous[1]
-                motion = estimate_motion_between(before, pyramid) if before.size == pyramid.size else None
+                if before.size == pyramid.size:
+                    motion = estimate_motion_between(before, pyramid, vectors=frame.vectors)
             motions.append(motion)
             self._previous = frame.epoch, pyramid
         if window.last:

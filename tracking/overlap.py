@@ -87,7 +87,8 @@ def _places(change: NDArray[np.bool_]) -> NDArray[np.intp]:
     words = change.view(np.uint64)
     some = np.flatnonzero(words != 0)
     inside = np.flatnonzero(words[some].view(bool))
-    return some[inside >> 3] * 8 + (inside & 7)
+    places: NDArray[np.intp] = some[inside >> 3] * 8 + (inside & 7)
+    return places
 
 
 def joint_histogram(

@@ -6,6 +6,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from videoseg.motion import CodecVectors
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
@@ -28,6 +30,8 @@ class Frame:
     """Presentation time in seconds, from the container; the first shown frame of a file is often, not always, at 0."""
     rgb: NDArray[np.uint8]
     """uint8 `[H, W, 3]`, upright, full range, converted with the colour matrix that the stream declares."""
+    vectors: CodecVectors | None = None
+    """Motion vectors of the file, where the source was asked for them and has them."""
 
     def __post_init__(self) -> None:
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.size == 0:

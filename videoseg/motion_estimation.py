@@ -1,10 +1,12 @@
 """Estimates `Motion` between two frames: integer block matching on a luma pyramid, in NumPy.
 
-Knows two pictures, and nothing of codecs, segments or time. Every picture is first reduced to a working size of about
-216 rows, so the cost hardly depends on the size of the video. Displacements are searched on the coarsest of three
-levels and refined on the next two; the camera's motion is a similarity fitted robustly to the reliable blocks.
+Knows two pictures, and nothing of segments or time; of codecs only vectors that it may try. Every picture is first
+reduced to a working size of about 216 rows, so the cost hardly depends on the size of the video. Displacements are
+searched on the coarsest of three levels and refined on the next two; the camera's motion is a similarity fitted
+robustly to the reliable blocks.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from videoseg.motion import Motion
+from videoseg.motion import CodecVectors, Motion
 
 Image = NDArray[np.int16]
 """int16 `[h, w]`: luma 0..255 (times brightness correction)."""
@@ -122,9 +124,17 @@ def estimate_motion(
 
 
 def estimate_motion_between(
-    previous: LumaPyramid, current: LumaPyramid, *, settings: MotionSettings | None = None
+    previous: LumaPyramid,
+    current: LumaPyramid,
+    *,
+    vectors: CodecVectors | None = None,
+    settings: MotionSettings | None = None,
 ) -> Motion:
-    """`estimate_motion` on pictures already reduced (with the same settings)."""
+    """`estimate_motion` on pictures already reduced (with the same settings).
+
+    Args:
+        vectors: of the current frame. A block takes one only where it fits the pictures better than what was searched.
+    """
     settings = settings or MotionSettings()
     if previous.size != current.size:
         raise ValueError(f"frames of different sizes: {previous.size} and {current.size}")
@@ -149,6 +159,9 @@ def estimate_motion_between(
         blocks = finest if k == 0 else _as_blocks(levels[k], BLOCK >> k)
         matcher = _Matcher(previous.levels[k], blocks, rows, columns)
         own, own_sad = matcher.refine(2 * found)
+        if k == 0 and vectors is not None:
+            for candidate in _candidates(vectors, current.factor, rows, columns):
+                own, own_sad = matcher.better(own, own_sad, candidate)
         camera = _refine_camera((2 * camera[0], 2 * camera[1]), own)
         common, common_sad = np.zeros((2, 1), dtype=np.intp), matcher.at((0, 0))
         if camera != (0, 0):
@@ -195,6 +208,22 @@ def estimate_motion_between(
         similarity=similarity.astype(np.float32),
         cut=False,
     )
+
+
+_PARTS = (1, 2, 3, 4)
+"""Vectors are tried as if their reference was so many frames away: encoders put up to three frames between it and the
+frame by default, and do not tell."""
+
+
+def _candidates(vectors: CodecVectors, factor: int, rows: int, columns: int) -> Iterator[Displacement]:
+    """What the vectors say about every block, in pixels of the finest level; (0, 0) where they say nothing."""
+    side = BLOCK * factor
+    height, width = vectors.known.shape
+    y = np.minimum((np.arange(rows) * side + side // 2) // vectors.cell, height - 1)
+    x = np.minimum((np.arange(columns) * side + side // 2) // vectors.cell, width - 1)
+    said = vectors.displacement[y[:, None], x].reshape(-1, 2).T
+    for parts in _PARTS:
+        yield np.rint(said / (parts * factor)).astype(np.intp)
 
 
 def _agreeing_neighbours(displacement: Displacement, usable: NDArray[np.bool_]) -> NDArray[np.int8]:
@@ -485,6 +514,18 @@ class _Matcher:
         step = order[best & 15]
         moved = displacement + np.stack([step % 3 - 1, step // 3 - 1])
         return moved, (best >> 4).astype(np.uint16)
+
+    def better(
+        self, found: Displacement, sad: NDArray[np.uint16], candidate: Displacement
+    ) -> tuple[Displacement, NDArray[np.uint16]]:
+        """For every block the better of what was found (which wins ties) and a candidate, and its SAD."""
+        other = np.flatnonzero((candidate != found).any(axis=0))
+        patches = self._patches(candidate[:, other], 0, other)
+        rival = self._sad(patches, self._blocks[:, :, other], 0, 0)
+        gains = rival < sad[other]
+        found, sad, taken = found.copy(), sad.copy(), other[gains]
+        found[:, taken], sad[taken] = candidate[:, taken], rival[gains]
+        return found, sad
 
     def fraction(
         self, displacement: Displacement, sad: NDArray[np.uint16], chosen: NDArray[np.intp]

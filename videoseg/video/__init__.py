@@ -23,6 +23,7 @@ def open_source(
     start: float | None = None,
     end: float | None = None,
     stream: str | None = None,
+    codec_vectors: bool = False,
 ) -> Source:
     """Opens a video file, or a folder of images, as a source of frames.
 
@@ -35,6 +36,7 @@ def open_source(
         start: first second to take, in `Frame.time`.
         end: second before which to stop, in `Frame.time`.
         stream: name of the stream in results; the path as given where None.
+        codec_vectors: frames come with the motion vectors of the file (`Frame.vectors`) where `pyav` has them.
 
     Raises:
         InputError: nothing at `path` can be used, or the options contradict each other.
@@ -56,7 +58,7 @@ def open_source(
         return DecordFile(name, sampling, stream)
     from videoseg.video.file import VideoFile
 
-    return VideoFile(name, sampling, stream)
+    return VideoFile(name, sampling, stream, codec_vectors=codec_vectors)
 
 
 def probe(path: str | Path) -> SourceInfo:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from videoseg.errors import InputError
 from videoseg.frame import Frame
+from videoseg.motion import CodecVectors
 from videoseg.protocols import Loss, SourceInfo
+from videoseg.video.codec_vectors import vectors_of
 from videoseg.video.colour import (
     HIGH_DYNAMIC_RANGE,
     Orientation,
@@ -75,9 +77,11 @@ class VideoFile:
     Errors: `InputError` where the file cannot be used, where its frames change size, and where a selection is empty.
     """
 
-    def __init__(self, path: str, sampling: Sampling, stream: str) -> None:
+    def __init__(self, path: str, sampling: Sampling, stream: str, *, codec_vectors: bool = False) -> None:
         opened = open_file(path, stream)
         self._path = path
+        # Those of a turned picture would have to be turned with it.
+        self._codec_vectors = codec_vectors and opened.orientation == Orientation()
         self._opened = opened
         self._sampling = sampling
         self._index = opened.index
@@ -115,7 +119,8 @@ class VideoFile:
                 picture = self._decode(reader, int(number))
                 if picture is not None:
                     self._require_size(picture, int(number))
-                    yield self._frame(int(number), convert(picture))
+                    vectors = vectors_of(picture) if self._codec_vectors else None
+                    yield self._frame(int(number), convert(picture), vectors)
         finally:
             if self._idle is None:
                 self._idle = reader
@@ -128,13 +133,16 @@ class VideoFile:
             self._idle = None
 
     def _new_reader(self) -> FrameReader:
-        return FrameReader(self._path, self._opened.stream_index, self._index, self._opened.losses)
+        opened = self._opened
+        return FrameReader(
+            self._path, opened.stream_index, self._index, opened.losses, codec_vectors=self._codec_vectors
+        )
 
     def _decode(self, reader: FrameReader, number: int) -> "VideoFrame | None":
         reader.seek(number)
         return reader.read_if(number)
 
-    def _frame(self, number: int, rgb: NDArray[np.uint8]) -> Frame:
+    def _frame(self, number: int, rgb: NDArray[np.uint8], vectors: CodecVectors | None) -> Frame:
         index = self._index
         return Frame(
             stream=self._info.stream,
@@ -144,6 +152,7 @@ class VideoFile:
             time_base=index.time_base,
             time=index.time(number),
             rgb=rgb,
+            vectors=vectors,
         )
 
     def _require_size(self, picture: "VideoFrame", number: int) -> None:

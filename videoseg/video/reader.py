@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from videoseg.video.codec_vectors import ask_for_vectors
 from videoseg.video.index import NO_STAMP, FileIndex, plain, read_packets
 
 if TYPE_CHECKING:
@@ -40,8 +41,11 @@ class FrameReader:
     not depend on the number of cores.
     """
 
-    def __init__(self, path: str, stream: int, index: FileIndex, losses: LossRecord) -> None:
+    def __init__(
+        self, path: str, stream: int, index: FileIndex, losses: LossRecord, *, codec_vectors: bool = False
+    ) -> None:
         self._path = path
+        self._codec_vectors = codec_vectors
         self._stream_index = stream
         self._index = index
         self._losses = losses
@@ -55,6 +59,8 @@ class FrameReader:
         self._stream: VideoStream = self._container.streams[self._stream_index]  # type: ignore[assignment]
         self._stream.thread_type = "NONE"
         self._stream.codec_context.thread_count = 1
+        if self._codec_vectors:
+            ask_for_vectors(self._stream.codec_context)
         self._restarted(packet=0, queue=[])
 
     def _restarted(self, packet: int, queue: "list[Packet[VideoStream]]") -> None:
