@@ -1,8 +1,8 @@
 """`python -m tracking.benchmark`: time per step of the tracker, and of motion estimation, on one core.
 
-Prints a table, with `--growth` also how time grows with pixels and with segments, and with `--plot FILE` draws that
-(needs matplotlib). Times are of the process's own CPU time, so that other programs on the machine disturb little; run
-it with OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1.
+Prints a table, with `--growth` also how time grows with pixels, segments and lost tracks, and with `--plot FILE` draws
+that (needs matplotlib). Times are of the process's own CPU time, so that other programs on the machine disturb little;
+run it with OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1.
 """
 
 import argparse
@@ -111,39 +111,45 @@ def times(calls: Sequence[Callable[[], object]]) -> NDArray[np.float64]:
 
 
 def step_times(
-    height: int, width: int, count: int, dimension: int, *, frames: int, with_motion: bool = True
+    height: int, width: int, count: int, dimension: int, *, frames: int, with_motion: bool = True, lost: int = 0
 ) -> NDArray[np.float64]:
-    """Milliseconds per step on `scene`, after two frames of warming up."""
+    """Milliseconds per step on `scene`, after two frames of warming up, with so many lost tracks remembered."""
     tracker = PanopticTracker()
     state = tracker.new_state("benchmark")
     motion = drift(height, width) if with_motion else None
     pictures = [scene(t, height, width, count, dimension) for t in range(frames)]
+    if lost:
+        with_lost(state, lost, pictures[0])
     return times([partial(tracker.step, frame, motion, state) for frame in pictures])[2:]
 
 
 SIZES = ((480, 854), (720, 1280), (1080, 1920), (1440, 2560), (2160, 3840))
 COUNTS = (10, 30, 100, 200, 400)
+LOST_COUNTS = (0, 100, 300, 1000)
 
 
 def growth(dimension: int, frames: int) -> dict[str, list[tuple[float, float]]]:
-    """Least milliseconds per step, which other programs disturb least: over megapixels (100 segments), and over
-    segments (1920×1080)."""
+    """Least milliseconds per step, which other programs disturb least: over megapixels (100 segments), over segments
+    (1920×1080), and over lost tracks (100 segments of 1920×1080)."""
     by_size = [(h * w / 1e6, float(step_times(h, w, 100, dimension, frames=frames).min())) for h, w in SIZES]
     by_count = [(float(n), float(step_times(1080, 1920, n, dimension, frames=frames).min())) for n in COUNTS]
-    return {"megapixels": by_size, "segments": by_count}
+    by_lost = [
+        (float(n), float(step_times(1080, 1920, 100, dimension, frames=frames, lost=n).min())) for n in LOST_COUNTS
+    ]
+    return {"megapixels": by_size, "segments": by_count, "lost tracks": by_lost}
 
 
 def plot(measured: dict[str, list[tuple[float, float]]], path: str) -> None:
     """Draws `growth` into an image file."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    for place, (name, points) in zip(figure.subplots(1, 2, sharey=True), measured.items(), strict=True):
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    for place, (name, points) in zip(figure.subplots(1, len(measured), sharey=True), measured.items(), strict=True):
         x, y = zip(*points, strict=True)
         place.plot(x, y, marker="o")
         place.set_xlabel(name)
         place.grid(alpha=0.3)
-    # Both share one axis, whose upper end is known only now.
+    # All share one axis, whose upper end is known only now.
     figure.axes[0].set_ylim(bottom=0)
     figure.axes[0].set_ylabel("ms per step, one core")
     figure.savefig(path, dpi=120)
@@ -156,7 +162,9 @@ def main() -> None:
     parser.add_argument("--segments", type=int, default=100)
     parser.add_argument("--dimension", type=int, default=256)
     parser.add_argument("--frames", type=int, default=30)
-    parser.add_argument("--growth", action="store_true", help="also how time grows with pixels and segments")
+    parser.add_argument(
+        "--growth", action="store_true", help="also how time grows with pixels, segments and lost tracks"
+    )
     parser.add_argument("--plot", help="draw the growth into this file")
     options = parser.parse_args()
     size = (options.height, options.width)
@@ -191,11 +199,11 @@ def main() -> None:
         for k in range(min(options.frames, 18))
     ]
     pyramids = [LumaPyramid.of(view) for view in views]
-    show("luma pyramid (once per frame)", times([partial(LumaPyramid.of, view) for view in views]))
-    show(
-        "motion between two pyramids",
-        times([partial(estimate_motion_between, before, after) for before, after in pairwise(pyramids)]),
-    )
+    reduced = times([partial(LumaPyramid.of, view) for view in views])
+    show("luma pyramid (once per frame)", reduced)
+    moved = times([partial(estimate_motion_between, before, after) for before, after in pairwise(pyramids)])
+    show("motion between two pyramids", moved)
+    show(f"in all, {lost} lost tracks", np.median(reduced) + np.median(moved) + spent[2:])
     if options.growth or options.plot:
         measured = growth(options.dimension, min(options.frames, 12))
         for name, points in measured.items():

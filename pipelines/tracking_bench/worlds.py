@@ -17,7 +17,7 @@ HEIGHT, WIDTH, FRAMES = 144, 256, 120
 """Small pictures of five seconds: association depends on how far things move in their own sizes, not on pixels, and
 five seconds hold an occlusion of three."""
 
-_VERSION = 1
+_VERSION = 2
 """Part of the files' names; grows when what is in them changes."""
 
 
