@@ -115,21 +115,27 @@ class Planner(Protocol):
 
 
 class WorstFirst:
-    """The windows that are expected to be worst off, as far as they are earned."""
+    """The windows that are expected to be worst off, as far as they are earned: all of them together, where a frame may
+    refresh them all, else a few in every frame."""
 
     def choose(self, situation: Situation, settings: CacheSettings) -> tuple[int, ...]:
-        count = len(situation.age)
+        count, batch = len(situation.age), settings.refresh_batch
         changed = ~situation.change.equal
         overdue = situation.age >= settings.age_limit
         needed = changed & ((situation.error > settings.tolerance) | overdue)
-        if not is_due(situation, settings):
-            needed &= shows_something_new(situation, settings)
-        number = affordable(situation, settings, urgent=int((needed & (situation.error > settings.urgent)).sum()))
         order = np.lexsort((np.arange(count), -situation.age, -situation.error.round(4), ~overdue))
-        chosen = [int(i) for i in order if needed[i]][:number]
+        wanted = [int(i) for i in order if needed[i]]
+        if settings.burst_share >= 1:
+            # Masks of windows some of which are new and some moved are worse than moved masks: all or none.
+            if situation.credit - -(-len(wanted) // batch) * batch >= -most_in_debt(count, settings):
+                return tuple(wanted)
+            if not is_due(situation, settings):
+                return ()
+        number = affordable(situation, settings, urgent=int((needed & (situation.error > settings.urgent)).sum()))
+        chosen = wanted[:number]
         # A place in a batch that would stay empty costs as much.
         others = [int(i) for i in order if changed[i] and not needed[i]]
-        room = min(-len(chosen) % settings.refresh_batch, number - len(chosen))
+        room = min(-len(chosen) % batch, number - len(chosen))
         return (*chosen, *others[:room])
 
 
@@ -142,12 +148,17 @@ def affordable(situation: Situation, settings: CacheSettings, *, urgent: int = 0
     earned = max(0, int(np.floor(situation.credit + 1e-6)))
     # Windows wait until they fill a batch: the network takes hardly longer for a full one.
     number = min(earned - earned % batch, burst)
-    debt = max(1, int(np.ceil(settings.debt_share * len(situation.age))))
-    on_credit = min(-(-urgent // batch) * batch, max(debt, batch), burst)
+    debt = most_in_debt(len(situation.age), settings)
+    on_credit = min(-(-urgent // batch) * batch, debt, burst)
     # Never more in debt than that, so that in the long run no more is spent than is earned.
-    if on_credit > number and situation.credit - on_credit >= -max(debt, batch):
+    if on_credit > number and situation.credit - on_credit >= -debt:
         number = on_credit
     return number
+
+
+def most_in_debt(count: int, settings: CacheSettings) -> int:
+    """Windows out of `count` that may be refreshed before they are earned."""
+    return max(1, settings.refresh_batch, int(np.ceil(settings.debt_share * count)))
 
 
 def most_at_once(count: int, settings: CacheSettings) -> int:

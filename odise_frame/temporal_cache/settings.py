@@ -29,7 +29,7 @@ class CacheSettings:
     tolerance: float = 0.05
     """Expected error (see `planner.expected_error`) up to which a window is left as it is: that of one grey level of
     noise, which changes the features of a window that is computed anew about as much."""
-    urgent: float = 0.45
+    urgent: float = 0.6
     """Expected error from which a window is refreshed before its turn, up to the burst: something is there that was
     not when it was computed."""
     age_limit: int = 24
@@ -89,6 +89,6 @@ _PRESETS: dict[str, CacheSettings] = {
     "exact": CacheSettings(mode="exact"),
     "balanced": CacheSettings(mode="balanced"),
     "fast": CacheSettings(
-        mode="fast", refresh_share=1 / 16, heads_every=16, evidence_every=16, tolerance=0.08, urgent=0.6
+        mode="fast", refresh_share=1 / 16, heads_every=16, evidence_every=16, tolerance=0.08, urgent=0.75
     ),
 }

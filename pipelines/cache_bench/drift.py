@@ -68,6 +68,7 @@ class Watch:
 
     def __call__(self, situation: Situation) -> None:
         changed = ~situation.change.equal
+        # Copies: the cache sets the errors of refreshed windows to 0 in place.
         self.log.features.append(drift_features(situation.change, situation.age)[changed])
         self.log.expected.append(situation.error[changed])
         self.log.true.append(true_errors(self.store, situation)[changed])

@@ -29,6 +29,8 @@ from odise_frame.temporal_cache import (
     cost_table,
     state_bound,
 )
+from odise_frame.temporal_cache.evidence import move_labels
+from odise_frame.temporal_cache.flow import Picture, Step
 from odise_frame.timing import StageTimes
 from videoseg.errors import InputError
 from videoseg.frame import Frame
@@ -283,6 +285,31 @@ def test_windows_are_refreshed_together_and_results_moved_between(mode: str, eve
     assert whole == [0, every, 2 * every, 3 * every]
     assert [number for number, plan in enumerate(plans) if plan.heads] == whole
     assert work.windows == 8 * 4
+
+
+def category_changes(results: Sequence[PanopticFrame], motions: Sequence[Motion | None]) -> list[int]:
+    """Pixels of every frame but the first that have another category than where they were in the frame before."""
+    maps = []
+    for result in results:
+        table = np.full(int(result.id_map.max()) + 1, -1)
+        for segment in result.segments:
+            table[segment.id] = segment.category
+        maps.append(table[result.id_map])
+    found = []
+    for (before, now), motion in zip(pairwise(maps), motions[1:], strict=True):
+        assert motion is not None
+        step = Step.of(motion, Picture(now.shape, now.shape))
+        found.append(int((now != move_labels(before, step.displacement, step, 1.0)).sum()))
+    return found
+
+
+def test_categories_neither_flicker_nor_pulse_more_than_without_a_cache() -> None:
+    frames = frames_of("pan", panning(17))
+    motions = motions_of(frames)
+    without, kept = (category_changes(run(made, frames), motions) for made in (OFF, BALANCED))
+    assert sum(kept) <= sum(without)
+    # A refresh brings no more at once than the network alone brings in the frames that it stands for.
+    assert max(kept) <= sum(without[:8])
 
 
 @pytest.mark.parametrize("mode", ["balanced", "fast"])
