@@ -269,7 +269,12 @@ def join(options: ExecutorOptions) -> Any:
     with _signals_kept():
         try:
             ray.init(**settings)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # some of Ray's own are of no other kind
+            if address == "local":
+                raise InputError(
+                    f"A private Ray could not be started on this machine ({_first_line(error)}). Try again when the "
+                    "machine has less to do, or take --executor local."
+                ) from None
             raise InputError(
                 f"No Ray cluster answers at {address} ({_first_line(error)}). Start one there with `ray start --head`, "
                 "or leave --address out for a private one on this machine."
