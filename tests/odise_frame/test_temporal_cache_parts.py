@@ -1,5 +1,6 @@
 """The parts of the temporal cache: composed displacements, sources of moved windows, change, evidence of masks."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from odise_frame.temporal_cache.change import Change, measure_change, reduced_luma, window_digests
 from odise_frame.temporal_cache.evidence import is_new, move_labels, recall, remember
 from odise_frame.temporal_cache.flow import Picture, Step, compose
+from odise_frame.temporal_cache.planner import Situation, WorstFirst, make_plan
 from odise_frame.temporal_cache.sampling import cell_centres, find_sources, sample_maps
+from odise_frame.temporal_cache.settings import CacheSettings
 from odise_frame.windows import plan_windows
 from videoseg.motion import Motion
 
@@ -171,6 +174,54 @@ def test_a_slow_fade_adds_up() -> None:
     key = ground(2)
     levels = [change_of((key * (1 - 0.02 * t)).astype(np.uint8), key).mean[0] for t in range(1, 6)]
     assert all(after > before + 1 for before, after in pairwise(levels))
+
+
+# --- planning ---------------------------------------------------------------------------------------------------------
+
+
+def situation(error: list[float], *, credit: float, heads_age: int = 3, age: int = 3) -> Situation:
+    count = len(error)
+    nothing, ages = np.zeros(count, np.float32), np.full(count, age, np.int32)
+    moving = np.zeros(count, bool)
+    change = Change(nothing, nothing, nothing, nothing, nothing, moving, moving)
+    return Situation(change, np.array(error, np.float32), ages, ages, credit, heads_age, heads_age)
+
+
+def test_windows_are_refreshed_all_or_none() -> None:
+    chosen = CacheSettings.of("balanced")
+    alike = [0.3] * 8
+    assert not make_plan(situation(alike, credit=8.0), chosen, WorstFirst()).heads
+    assert make_plan(situation(alike, credit=8.0, heads_age=8), chosen, WorstFirst()).actions == "r" * 8
+    # Not yet earned: the frame after will do.
+    assert make_plan(situation(alike, credit=7.0, heads_age=8), chosen, WorstFirst()).actions == "w" * 8
+    far_off = [0.7] * 8
+    assert make_plan(situation(far_off, credit=6.0), chosen, WorstFirst()).actions == "r" * 8
+    assert make_plan(situation(far_off, credit=5.0), chosen, WorstFirst()).actions == "w" * 8
+
+
+def test_a_window_that_stands_out_does_not_wait() -> None:
+    chosen = CacheSettings.of("balanced")
+    one = [0.01] * 7 + [0.12]
+    plan = make_plan(situation(one, credit=1.0), chosen, WorstFirst())
+    assert (plan.actions, plan.heads) == ("wwwwwwwr", True)
+    assert make_plan(situation(one, credit=-1.0), chosen, WorstFirst()).actions == "w" * 8
+    # In a pan all are off alike.
+    assert make_plan(situation([0.1] * 7 + [0.2], credit=6.0), chosen, WorstFirst()).actions == "w" * 8
+    # Under a budget of operations nothing is urgent.
+    budget = replace(chosen, urgent=float("inf"))
+    assert make_plan(situation(one, credit=6.0), budget, WorstFirst()).actions == "w" * 8
+
+
+def test_windows_take_turns_where_a_frame_may_not_refresh_them_all() -> None:
+    chosen = replace(CacheSettings.of("balanced", budget_ms=40.0), budget_ms=None)
+    error = [0.1, 0.4, 0.2, 0.1, 0.1, 0.3, 0.1, 0.1]
+    plan = make_plan(situation(error, credit=1.0, heads_age=1), chosen, WorstFirst())
+    assert (plan.refreshed, plan.heads) == ((1,), True)
+
+
+def test_a_stream_that_earns_next_to_nothing_does_not_wait_forever() -> None:
+    chosen = CacheSettings.of("balanced")
+    assert make_plan(situation([0.3] * 8, credit=2.0, heads_age=16), chosen, WorstFirst()).refreshed == (0, 1)
 
 
 # --- evidence ---------------------------------------------------------------------------------------------------------
