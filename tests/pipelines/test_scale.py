@@ -90,8 +90,15 @@ def test_two_processes_give_the_bytes_of_one_thread(film: Path, unbroken: dict[s
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
 @pytest.mark.parametrize("executor", ["local", "ray"])
 def test_any_number_of_workers_gives_the_bytes_of_one_thread(
-    cluster: None, film: Path, unbroken: dict[str, str], tmp_path: Path, executor: str, workers: int
+    request: pytest.FixtureRequest,
+    film: Path,
+    unbroken: dict[str, str],
+    tmp_path: Path,
+    executor: str,
+    workers: int,
 ) -> None:
+    if executor == "ray":
+        request.getfixturevalue("cluster")
     placement = Placement(executor=executor, workers=workers, processes=True if executor == "local" else None)
     run(film, tmp_path / "run", placement, "segment", Trouble(seconds=(0.0, 0.02, 0.0, 0.0, 0.004)))
     assert checksums(tmp_path / "run") == unbroken
@@ -109,8 +116,16 @@ def test_any_number_of_workers_gives_the_bytes_of_one_thread(
     ],
 )
 def test_a_worker_that_is_killed_costs_a_chunk_of_time_and_nothing_else(
-    cluster: None, film: Path, unbroken: dict[str, str], tmp_path: Path, executor: str, part: str, at: int
+    request: pytest.FixtureRequest,
+    film: Path,
+    unbroken: dict[str, str],
+    tmp_path: Path,
+    executor: str,
+    part: str,
+    at: int,
 ) -> None:
+    if executor == "ray":
+        request.getfixturevalue("cluster")
     marks = tmp_path / "marks"
     marks.mkdir()
     placement = Placement(executor=executor, workers=2)

@@ -77,8 +77,15 @@ def inline(films: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
     ("executor", "workers"), [("local", 1), ("local", 2), ("ray", 1), ("ray", 2), ("ray", 3), ("ray", 4)]
 )
 def test_a_list_has_the_bytes_of_one_thread(
-    cluster: None, films: Path, inline: dict[str, str], tmp_path: Path, executor: str, workers: int
+    request: pytest.FixtureRequest,
+    films: Path,
+    inline: dict[str, str],
+    tmp_path: Path,
+    executor: str,
+    workers: int,
 ) -> None:
+    if executor == "ray":
+        request.getfixturevalue("cluster")
     placement = Placement(executor=executor, workers=workers)
     summary = run_files(
         read_file_list(str(films)),
@@ -107,9 +114,16 @@ POINTS = ["before commit:0", "before commit:2", "after commit:1", "after commit:
 @pytest.mark.parametrize("executor", ["local", "ray"])
 @pytest.mark.parametrize("where", [*POINTS, *range(11)], ids=str)
 def test_workers_are_killed_anywhere_and_nothing_is_lost_or_twice(
-    cluster: None, film: Path, unbroken: dict[str, str], tmp_path: Path, executor: str, where: str | int
+    request: pytest.FixtureRequest,
+    film: Path,
+    unbroken: dict[str, str],
+    tmp_path: Path,
+    executor: str,
+    where: str | int,
 ) -> None:
-    """Thirty kills: by name around a write, and by chance in every kind of worker, one to three times."""
+    """Thirty runs: killed by name around a write, and by chance in every kind of worker, once or twice."""
+    if executor == "ray":
+        request.getfixturevalue("cluster")
     marks = tmp_path / "marks"
     marks.mkdir()
     placement = Placement(executor=executor, workers=2)
