@@ -147,7 +147,8 @@ def _patches(
     reach = np.arange(-margin, SIDE + margin)
     y = np.clip((row * SIDE + flows[:, 0])[:, None] + reach, 0, picture.shape[0] - 1)
     x = np.clip((column * SIDE + flows[:, 1])[:, None] + reach, 0, picture.shape[1] - 1)
-    return picture[y[:, :, None], x[:, None, :]].astype(np.int16)
+    patches: NDArray[np.int16] = picture[y[:, :, None], x[:, None, :]].astype(np.int16)
+    return patches
 
 
 def _box_sums(values: NDArray[np.int16]) -> NDArray[np.int32]:

@@ -100,7 +100,9 @@ def live(
     profile = numeric_profile(
         device=place.split(":")[0], threads=count, decoder=decoder, uses_torch=True, window_batch=WINDOW_BATCH
     )
-    opened = open_source(source, decoder=decoder, every=every, start=settings.start, end=settings.end)
+    opened = open_source(
+        source, decoder=decoder, every=every, start=settings.start, end=settings.end, stream=Path(source).stem
+    )
     with closing(opened):
         report = run_live(opened, segmenter, folder, profile=profile, replay=plans)
     found = report.to_json(budget_ms)

@@ -73,7 +73,7 @@ def test_deep_cache_is_whole_in_keyframes_and_in_between_where_nothing_moves() -
 
 def test_the_command(tmp_path: Path) -> None:
     size = ["--frames", "3", "--height", "64", "--width", "96"]
-    command = ["bench", "cache", tmp_path / "world", "--frames", "3", "--threads", "1"]
+    command: list[str | Path] = ["bench", "cache", tmp_path / "world", "--frames", "3", "--threads", "1"]
     [made, found, unknown, nowhere], _ = run_many(
         [
             ["synth", "-o", tmp_path / "world", *size],

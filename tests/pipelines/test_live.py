@@ -11,7 +11,18 @@ from videoseg.formats import read_segments
 
 def test_a_live_run_replays_bit_for_bit(tmp_path: Path) -> None:
     clip = moving_shapes.write(tmp_path / "clip.mp4", frames=10, width=96, height=54)
-    command = ["live", clip, "--vocab", "ball; box", "--stuff", "sky", "--short-side", "64", "--threads", "1"]
+    command: list[str | Path] = [
+        "live",
+        clip,
+        "--vocab",
+        "ball; box",
+        "--stuff",
+        "sky",
+        "--short-side",
+        "64",
+        "--threads",
+        "1",
+    ]
     plans = tmp_path / "first" / "plans.jsonl"
     [first, again, other, short, nowhere, exact], _ = run_many(
         [
@@ -47,7 +58,18 @@ def test_a_live_run_replays_bit_for_bit(tmp_path: Path) -> None:
 
 def test_plans_that_end_early_are_told(tmp_path: Path) -> None:
     clip = moving_shapes.write(tmp_path / "clip.mp4", frames=3, width=96, height=54)
-    command = ["live", clip, "--vocab", "ball", "--short-side", "64", "--threads", "1", "--budget-ms", "60"]
+    command: list[str | Path] = [
+        "live",
+        clip,
+        "--vocab",
+        "ball",
+        "--short-side",
+        "64",
+        "--threads",
+        "1",
+        "--budget-ms",
+        "60",
+    ]
     [first], _ = run_many([[*command, "-o", tmp_path / "first"]])
     assert first.code == 0, first.err
     lines = (tmp_path / "first" / "plans.jsonl").read_text().splitlines()
