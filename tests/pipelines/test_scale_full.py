@@ -3,13 +3,12 @@ every kind of worker killed at named and at random places."""
 
 import hashlib
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import moving_shapes
 import pytest
-from troubled_parts import CrashAt, Trouble, Troubled
+from troubled_parts import ByChance, CrashAt, Trouble, Troubled
 
 from pipelines.file_list import FileEntry, read_file_list
 from pipelines.jobs import segment_job
@@ -30,19 +29,6 @@ def checksums(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in ("run.json", "summary.json")
     }
-
-
-@dataclass(frozen=True)
-class ByChance:
-    """Makes segmenters that dawdle now and then, each in its own way, so that chunks come home in no order."""
-
-    make: Any
-    seed: int
-
-    def __call__(self) -> Any:
-        rng = random.Random()  # every process by a seed of its own: what comes out must not depend on it
-        pauses = tuple(rng.choice((0.0, 0.0, 0.0, 0.01)) for _ in range(97 + self.seed))
-        return Troubled(self.make, Trouble(seconds=pauses), "segment")()
 
 
 def job_of(entry: FileEntry, placement: Placement, seed: int | None = None) -> Job:

@@ -1,6 +1,7 @@
 """Parts of jobs that die, fail or dawdle when a test wants it; they can travel to other processes."""
 
 import os
+import random
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -74,6 +75,19 @@ class _Wrapped:
         for frame in frames:
             self._trouble.meet(frame.index)
             yield frame
+
+
+@dataclass(frozen=True)
+class ByChance:
+    """Makes segmenters that dawdle now and then, each in its own way, so that chunks come home in no order."""
+
+    make: Callable[[], Any]
+    seed: int
+
+    def __call__(self) -> Any:
+        rng = random.Random()  # every process by a seed of its own: what comes out must not depend on it
+        pauses = tuple(rng.choice((0.0, 0.0, 0.0, 0.01)) for _ in range(97 + self.seed))
+        return Troubled(self.make, Trouble(seconds=pauses), "segment")()
 
 
 @dataclass(frozen=True)
