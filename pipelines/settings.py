@@ -96,6 +96,8 @@ class RunSettings:
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
         # Left out where they say nothing, as runs from before there were such choices have it.
+        if not data["codec_vectors"]:
+            del data["codec_vectors"]
         if not data["refine"]:
             del data["refine"]
         if data["short_side"] is None:
