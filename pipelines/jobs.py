@@ -38,7 +38,8 @@ def segment_job(
     """
     if settings.budget_ms is not None:
         raise InputError(
-            "--budget-ms is for live streams: what a file gives must not depend on the clock. Take --budget-flops."
+            "--budget-ms is for live streams: what a file gives must not depend on the clock. Take --budget-flops, or "
+            "`videoseg live`, which writes its plans down."
         )
     known = find_model(model)
     torch_model = uses_torch(model)

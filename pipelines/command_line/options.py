@@ -77,6 +77,14 @@ Decoder = Annotated[
         rich_help_panel="Frames",
     ),
 ]
+CodecVectors = Annotated[
+    bool,
+    typer.Option(
+        "--codec-vectors",
+        help="Try the motion vectors of the file, too, where motion is estimated (pyav).",
+        rich_help_panel="Frames",
+    ),
+]
 Cache = Annotated[
     str,
     typer.Option(
