@@ -14,7 +14,7 @@ from odise_frame.clip import build_clip
 from odise_frame.model import Odise
 from odise_frame.sizes import OdiseSize, load_size
 from pipelines.training import autoencoder_stage, clip_stage, mask_generator_stage, mosaic_stage, unet_stage
-from pipelines.training.export import export
+from pipelines.training.export import HEADS, export
 from pipelines.training.loop import load_trained, newest, train, trained_seconds
 from pipelines.training.pictures import SETS, Pictures, read_set, render_set
 
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", help="render: names of picture sets, default all")
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER)
     parser.add_argument("--output", type=Path, default=SHIPPED_FOLDER, help="export: the model folder to write")
+    parser.add_argument("--heads", choices=HEADS, default=None, help="export: the stage whose heads are taken")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--stop-at", type=int, default=None, help="pause before this step")
     options = parser.parse_args()
@@ -107,7 +108,7 @@ def main() -> None:
             stage = mask_generator_stage.build_captioner_stage(odise, pictures("base-scenes"))
             train(stage, folder, stop_at=options.stop_at)
         case "export":
-            info = export(_frozen_model(size, folder), folder, options.output)
+            info = export(_frozen_model(size, folder), folder, options.output, heads=options.heads)
             print(f"{options.output}: {info.checksum}")
 
 

@@ -25,16 +25,27 @@ STAGES: dict[str, StageSettings] = {
 """In the order of training."""
 
 
-def export(odise: Odise, checkpoints: Path, folder: Path) -> ModelInfo:
-    """Writes the model whose frozen parts are in `odise` and whose heads are in the newest checkpoint.
+HEADS = ("captioner", "mask-generator-again", "mask-generator")
+"""Stages that train heads, the last one first."""
 
-    The last stages may be left out: the newest of the mask generator's is taken. Without its own stage the captioner
-    says what the empty prompt says.
+
+def export(odise: Odise, checkpoints: Path, folder: Path, *, heads: str | None = None) -> ModelInfo:
+    """Writes the model whose frozen parts are in `odise`.
+
+    Args:
+        odise: with trained frozen parts.
+        checkpoints: where those of the stages are.
+        folder: to write.
+        heads: the stage whose heads are taken, one of `HEADS`; the newest where None. Without its own stage the
+            captioner says what the empty prompt says.
     """
-    last = newest(("captioner", "mask-generator-again", "mask-generator"), checkpoints)
-    load_trained(trained_modules(odise), last, checkpoints)
+    heads = heads or newest(HEADS, checkpoints)
+    load_trained(trained_modules(odise), heads, checkpoints)
     stages = {}
+    left_out = HEADS[: HEADS.index(heads)]
     for name, settings in STAGES.items():
+        if name in left_out:
+            continue
         steps, seconds = trained_seconds(name, checkpoints)
         stages[name] = {"steps_made": steps, "seconds": round(seconds), **asdict(settings)}
     words = vocabulary()
