@@ -214,11 +214,11 @@ def test_a_pickle_with_changed_bytes(data: st.DataObject) -> None:
         torch.zeros(0, 4),
         torch.arange(5, dtype=torch.int64)[2:],
         torch.tensor([True, False]),
-        torch.randn(4, dtype=torch.float16),
+        torch.tensor([0.25, -0.5, 1e-7, 65504.0], dtype=torch.float16),
         torch.nn.Parameter(torch.ones(2, 2)),
-        torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        torch.arange(120.0).view(2, 3, 4, 5).to(memory_format=torch.channels_last),
     ],
-    ids=str,
+    ids=lambda value: f"{value.dtype} {tuple(value.shape)} {value.stride()}",
 )
 def test_tensors_come_out_as_they_went_in(value: torch.Tensor, tmp_path: Path) -> None:
     torch.save({"x": value}, tmp_path / "x.pt")
