@@ -23,16 +23,13 @@ STAGES = (
     "autoencoder",
     "measure-scale",
     "clip",
-    "mosaic",
-    "mosaic-again",
-    "mosaic-large",
+    *mosaic_stage.ROUNDS,
     "unet",
     "mask-generator",
     "mask-generator-again",
     "captioner",
     "export",
 )
-BEFORE = {"mosaic": "clip", "mosaic-again": "mosaic", "mosaic-large": "mosaic-again"}
 SHIPPED_FOLDER = Path("odise_frame") / "weights" / "small"
 DEFAULT_FOLDER = Path.home() / ".cache" / "videoseg" / "train"
 
@@ -71,9 +68,10 @@ def main() -> None:
         case "clip":
             stage = clip_stage.build_stage(size, pictures("captioned-objects"), pictures("captioned-scenes"))
             train(stage, folder, stop_at=options.stop_at)
-        case "mosaic" | "mosaic-again" | "mosaic-large" as round_name:
+        case round_name if round_name in mosaic_stage.ROUNDS:
             clip = build_clip(size.clip)
-            load_trained(clip, BEFORE[round_name], folder)
+            before = ("clip", *mosaic_stage.ROUNDS)[list(mosaic_stage.ROUNDS).index(round_name)]
+            load_trained(clip, before, folder)
             sets = [pictures("captioned-objects")]
             if round_name == "mosaic-large":
                 sets.append(pictures("more-captioned-objects"))
@@ -103,7 +101,7 @@ def main() -> None:
             train(stage, folder, stop_at=options.stop_at)
         case "captioner":
             odise = _frozen_model(size, folder)
-            heads = newest(("mask-generator-again", "mask-generator"), folder)
+            heads = newest(HEADS[1:], folder)
             load_trained(mask_generator_stage.trained_modules(odise), heads, folder)
             stage = mask_generator_stage.build_captioner_stage(odise, pictures("base-scenes"))
             train(stage, folder, stop_at=options.stop_at)
