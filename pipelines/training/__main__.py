@@ -28,6 +28,7 @@ STAGES = (
     "mask-generator",
     "mask-generator-again",
     "captioner",
+    "captioner-again",
     "export",
 )
 SHIPPED_FOLDER = Path("odise_frame") / "weights" / "small"
@@ -73,7 +74,7 @@ def main() -> None:
             before = ("clip", *mosaic_stage.ROUNDS)[list(mosaic_stage.ROUNDS).index(round_name)]
             load_trained(clip, before, folder)
             sets = [pictures("captioned-objects")]
-            if round_name == "mosaic-large":
+            if round_name in ("mosaic-large", "mosaic-last"):
                 sets.append(pictures("more-captioned-objects"))
             train(mosaic_stage.build_stage(size, clip, sets, round_name), folder, stop_at=options.stop_at)
         case "unet":
@@ -100,22 +101,30 @@ def main() -> None:
                 stage = mask_generator_stage.build_heads_stage(odise, scenes, cache, again, name=stage_name)
             train(stage, folder, stop_at=options.stop_at)
         case "captioner":
+            # Beside CLIP's last round, not after it: the two took one core each.
+            odise = _frozen_model(size, folder, clip_round="mosaic-large")
+            load_trained(mask_generator_stage.trained_modules(odise), "mask-generator-again", folder)
+            stage = mask_generator_stage.build_captioner_stage(odise, pictures("more-base-scenes"))
+            train(stage, folder, stop_at=options.stop_at)
+        case "captioner-again" as stage_name:
             odise = _frozen_model(size, folder)
-            heads = newest(HEADS[1:], folder)
-            load_trained(mask_generator_stage.trained_modules(odise), heads, folder)
-            stage = mask_generator_stage.build_captioner_stage(odise, pictures("base-scenes"))
+            load_trained(mask_generator_stage.trained_modules(odise), "captioner", folder)
+            stage = mask_generator_stage.build_captioner_stage(
+                odise, pictures("more-base-scenes"), mask_generator_stage.CAPTIONER_AGAIN, name=stage_name
+            )
             train(stage, folder, stop_at=options.stop_at)
         case "export":
             info = export(_frozen_model(size, folder), folder, options.output, heads=options.heads)
             print(f"{options.output}: {info.checksum}")
 
 
-def _frozen_model(size: OdiseSize, folder: Path) -> Odise:
-    """A model whose three frozen networks are trained."""
+def _frozen_model(size: OdiseSize, folder: Path, *, clip_round: str | None = None) -> Odise:
+    """A model whose three frozen networks are trained; CLIP after this round, None for the newest."""
     odise = new_model(size)
     load_trained(odise.frozen.autoencoder, "autoencoder", folder)
     # All have the same text tower, and that is what the UNet and the mask generator read.
-    load_trained(odise.frozen.clip, newest((*reversed(mosaic_stage.ROUNDS), "clip"), folder), folder)
+    clip_round = clip_round or newest((*reversed(mosaic_stage.ROUNDS), "clip"), folder)
+    load_trained(odise.frozen.clip, clip_round, folder)
     load_trained(odise.frozen.unet, "unet", folder)
     odise.frozen.encode_empty_prompt()
     return odise
