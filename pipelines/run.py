@@ -44,7 +44,6 @@ from videoseg.store.folder import EXPORTS, MANIFEST, OVERLAY, RunFolder
 from videoseg.store.manifest import ChunkPlan, Manifest
 from videoseg.store.reader import Run, open_run
 from videoseg.store.writer import RunWriter, require_free
-from videoseg.tracks import TrackEvent
 from videoseg.vocabulary import Vocabulary
 
 BYTES_PER_PIXEL = 3
@@ -474,13 +473,13 @@ def finish_tables(job: Job, writer: RunWriter, report: RunReport) -> Run:
     point("before stitching")
     run = open_run(writer.location)
     report.frames = run.num_frames  # what counts is on the disk; a chunk that was given up has no frames
-    writer.write_stitching(stitch_run(run))
-    joined: list[TrackEvent] = []
+    joined = stitch_run(run)
+    writer.write_stitching(joined.table)
     if job.settings.refine:
-        table, joined = refine_run(open_run(writer.location))
-        writer.write_stitching(table)
+        joined = refine_run(open_run(writer.location), joined)
+        writer.write_stitching(joined.table)
     point("in stitching")
-    return writer.finish(report.to_json(), further_events=joined)
+    return writer.finish(report.to_json(), further_events=joined.events)
 
 
 def stream_job(job: Job, *, placement: Placement | None = None, stop: Event | None = None) -> Iterator[PanopticFrame]:

@@ -1,14 +1,16 @@
 """Segments to tracks: association, life cycle, state, stitching, refinement. NumPy, SciPy and lap only."""
 
 from tracking.delayed import DelayedState, DelayedTracker, DelaySettings
-from tracking.refinement import Fragment, RefinementSettings, fragments_of, refine
+from tracking.fragments import Fragment, fragments_of
+from tracking.refinement import RefinementSettings, recognise, refine
 from tracking.settings import TrackerSettings
 from tracking.state import TrackerState
-from tracking.stitching import stitch
+from tracking.stitching import ChunkTracks, StitchedTracks, stitch, stitch_chunk
 from tracking.tracker import PanopticTracker
 from tracking.vocabulary_change import Classifier, change_vocabulary
 
 __all__ = [
+    "ChunkTracks",
     "Classifier",
     "DelaySettings",
     "DelayedState",
@@ -16,10 +18,13 @@ __all__ = [
     "Fragment",
     "PanopticTracker",
     "RefinementSettings",
+    "StitchedTracks",
     "TrackerSettings",
     "TrackerState",
     "change_vocabulary",
     "fragments_of",
+    "recognise",
     "refine",
     "stitch",
+    "stitch_chunk",
 ]

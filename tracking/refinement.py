@@ -1,19 +1,21 @@
-"""Offline: joins the fragments of one object over a whole video, by looks, time and motion, all at once.
+"""Joins the fragments of one object by looks, time and motion: over a whole video (`refine`), or at a seam
+(`recognise`).
 
 A fragment is a track as it came out. Every end of a fragment may go on in the start of a later one; which goes on in
-which is one assignment over the whole video, so that a fragment is given up where two others gain more.
+which is one assignment, so that a fragment is given up where two others gain more.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracking.assignment import Solver, assign
+from tracking.fragments import Fragment
 from tracking.gallery import on_grid
+from tracking.settings import TrackerSettings
 from videoseg.errors import InputError
-from videoseg.panoptic import PanopticFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,76 +46,10 @@ class RefinementSettings:
             raise InputError(f"The refinement setting motion_seconds must be positive, got {self.motion_seconds}.")
 
 
-@dataclass(slots=True, eq=False)
-class Fragment:
-    """One track of things, summed up."""
-
-    track: int
-    first_index: int
-    """Of the frame in which it begins."""
-    first_time: float
-    first_centre: tuple[float, float]
-    last_time: float
-    last_centre: tuple[float, float]
-    diagonal: float
-    """Of its box, the mean in pixels."""
-    first_velocity: tuple[float, float] = (0.0, 0.0)
-    """Pixels per second over its first second."""
-    last_velocity: tuple[float, float] = (0.0, 0.0)
-    num_frames: int = 0
-    looks: NDArray[np.float64] | None = None
-    """float64 `[D]`: sum of its embeddings, weighted by area."""
-    evidence: dict[int, float] = field(default_factory=dict)
-    """Category -> sum of probabilities."""
-    times: set[int] = field(default_factory=set)
-    """Indices of the frames in which it is."""
-
-
-_VELOCITY_SECONDS = 0.5
-"""Span over which the velocity at an end is measured."""
-
-
-def fragments_of(frames: Iterable[PanopticFrame]) -> list[Fragment]:
-    """Sums up the things of tracked frames; in ascending order of track. Memory grows with tracks, not with pixels."""
-    found: dict[int, Fragment] = {}
-    begun: dict[int, tuple[float, tuple[float, float]]] = {}
-    recent: dict[int, list[tuple[float, tuple[float, float]]]] = {}
-    for frame in frames:
-        for segment in frame.segments:
-            if not segment.is_thing or segment.track is None or segment.propagated:
-                continue
-            left, top, right, bottom = segment.box
-            centre, diagonal = ((left + right) / 2, (top + bottom) / 2), float(np.hypot(right - left, bottom - top))
-            fragment = found.get(segment.track)
-            if fragment is None:
-                fragment = found[segment.track] = Fragment(
-                    segment.track, frame.index, frame.time, centre, frame.time, centre, diagonal
-                )
-                begun[segment.track] = frame.time, centre
-                recent[segment.track] = []
-            fragment.num_frames += 1
-            fragment.times.add(frame.index)
-            fragment.diagonal += (diagonal - fragment.diagonal) / fragment.num_frames
-            fragment.last_time, fragment.last_centre = frame.time, centre
-            start_time, start = begun[segment.track]
-            if 0.0 < frame.time - start_time <= _VELOCITY_SECONDS:
-                fragment.first_velocity = _velocity(start_time, start, frame.time, centre)
-            trail = recent[segment.track]
-            trail.append((frame.time, centre))
-            while frame.time - trail[0][0] > _VELOCITY_SECONDS:
-                trail.pop(0)
-            fragment.last_velocity = _velocity(*trail[0], frame.time, centre)
-            if segment.embedding is not None:
-                looks = segment.embedding.astype(np.float64) * np.sqrt(segment.area)
-                fragment.looks = looks if fragment.looks is None else fragment.looks + looks
-            for category, probability in segment.probabilities or ((segment.category, 1.0),):
-                fragment.evidence[category] = fragment.evidence.get(category, 0.0) + probability
-    return [found[track] for track in sorted(found)]
-
-
-def _velocity(start: float, place: tuple[float, float], end: float, there: tuple[float, float]) -> tuple[float, float]:
-    elapsed = end - start
-    return (0.0, 0.0) if elapsed <= 0.0 else ((there[0] - place[0]) / elapsed, (there[1] - place[1]) / elapsed)
+AT_A_SEAM = RefinementSettings(max_gap=TrackerSettings().memory_seconds)
+"""A tracker that went on over the seam would remember for as long. Films in chunks of 600 frames keep the STQ of one
+piece with this (19.18 against 19.10; 18.06 without), whatever `accept` is from 0.35 to 0.7: strangers fail by their
+looks alone."""
 
 
 def refine(
@@ -128,28 +64,12 @@ def refine(
         Track -> the first track of its object, for tracks that are joined to an earlier one.
     """
     settings = settings or RefinementSettings()
-    usable = [f for f in fragments if f.looks is not None and f.num_frames >= settings.least_frames]
-    usable = sorted(usable, key=lambda f: (f.first_time, f.track))
+    usable = sorted(_usable(fragments, settings), key=lambda f: (f.first_time, f.track))
     if len(usable) < 2:
         return {}
-    looks = np.array([f.looks / max(float(np.linalg.norm(f.looks)), 1e-12) for f in usable if f.looks is not None])
-    looks = on_grid(looks.astype(np.float32)).astype(np.float64)
-    cosine = looks @ looks.T
     together = np.array([[bool(a.times & b.times) for b in usable] for a in usable])
-    strangers = cosine[together & ~np.eye(len(usable), dtype=bool)]
-    zero = float(np.clip(strangers.mean(), 0.0, 0.9)) if len(strangers) else 0.0
-    spread = float(strangers.std()) if len(strangers) > 1 else 0.0
-    likeness = np.clip((cosine - zero) / (1.0 - zero), 0.0, 1.0)
-    score = np.zeros_like(likeness)
-    for i, earlier in enumerate(usable):
-        for j, later in enumerate(usable):
-            gap = later.first_time - earlier.last_time
-            if gap <= 0.0 or gap > settings.max_gap or cosine[i, j] < zero + 2.0 * spread:
-                continue
-            weight = settings.motion_weight * float(np.exp(-gap / settings.motion_seconds))
-            total = settings.looks_weight * likeness[i, j] + settings.class_weight * _classes(earlier, later)
-            total += weight * _motion(earlier, later, gap)
-            score[i, j] = total / (settings.looks_weight + settings.class_weight + weight)
+    cosine = _cosines(usable, usable)
+    score = _scores(usable, usable, cosine, _strangers(cosine[together & ~np.eye(len(usable), dtype=bool)]), settings)
     pairs = assign(1.0 - score, limit=1.0 - settings.accept, solver=solver)
     pairs.sort(key=lambda pair: -score[pair])
     group = list(range(len(usable)))
@@ -169,6 +89,89 @@ def refine(
         if head != fragment.track:
             names[fragment.track] = head
     return dict(sorted(names.items()))
+
+
+def recognise(
+    known: Sequence[Fragment],
+    arrived: Sequence[Fragment],
+    joined: Mapping[int, int],
+    settings: RefinementSettings = AT_A_SEAM,
+    *,
+    solver: Solver = "lap",
+) -> dict[int, int]:
+    """Which things of a chunk, that its seam has not joined, were seen before the seam; a pure function.
+
+    Whoever begins cold cannot know again what was out of sight in the overlap. This does it afterwards, by the looks
+    of whole fragments.
+
+    Args:
+        known: tracks of the chunks so far.
+        arrived: tracks of the next chunk.
+        joined: track of `arrived` -> track of `known`, as of `stitch`.
+
+    Returns:
+        Further pairs; no track of `known` is in two, nor in one of `joined`.
+    """
+    taken = set(joined.values())
+    absent = [f for f in _usable(known, settings) if f.track not in taken]
+    new = [f for f in _usable(arrived, settings) if f.track not in joined]
+    if not absent or not new:
+        return {}
+    strangers = _strangers(np.concatenate([_apart(_usable(side, settings)) for side in (known, arrived)]))
+    score = _scores(absent, new, _cosines(absent, new), strangers, settings)
+    pairs = assign(1.0 - score, limit=1.0 - settings.accept, solver=solver)
+    return {new[j].track: absent[i].track for i, j in pairs}
+
+
+def _usable(fragments: Sequence[Fragment], settings: RefinementSettings) -> list[Fragment]:
+    return [f for f in fragments if f.looks is not None and f.num_frames >= settings.least_frames]
+
+
+def _cosines(first: Sequence[Fragment], second: Sequence[Fragment]) -> NDArray[np.float64]:
+    def directions(fragments: Sequence[Fragment]) -> NDArray[np.float32]:
+        looks = [f.looks / max(float(np.linalg.norm(f.looks)), 1e-12) for f in fragments if f.looks is not None]
+        return on_grid(np.array(looks).astype(np.float32))
+
+    return (directions(first).astype(np.float64)) @ directions(second).astype(np.float64).T
+
+
+def _apart(fragments: Sequence[Fragment]) -> NDArray[np.float64]:
+    """Cosines of fragments that lived at the same time and so are different objects."""
+    if len(fragments) < 2:
+        return np.zeros(0)
+    first = np.array([f.first_time for f in fragments])
+    last = np.array([f.last_time for f in fragments])
+    at_once = (first[:, None] <= last[None, :]) & (first[None, :] <= last[:, None])
+    return _cosines(fragments, fragments)[np.triu(at_once, 1)]
+
+
+def _strangers(cosines: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and spread of the cosine of different objects."""
+    mean = float(np.clip(cosines.mean(), 0.0, 0.9)) if len(cosines) else 0.0
+    return mean, float(cosines.std()) if len(cosines) > 1 else 0.0
+
+
+def _scores(
+    earlier: Sequence[Fragment],
+    later: Sequence[Fragment],
+    cosine: NDArray[np.float64],
+    strangers: tuple[float, float],
+    settings: RefinementSettings,
+) -> NDArray[np.float64]:
+    """Likeness `[earlier, later]` in [0, 1]; 0 where the one cannot go on in the other."""
+    zero, spread = strangers
+    likeness = np.clip((cosine - zero) / (1.0 - zero), 0.0, 1.0)
+    score = np.zeros_like(likeness)
+    for i, first in enumerate(earlier):
+        for j, second in enumerate(later):
+            gap = second.first_time - first.last_time
+            if gap <= 0.0 or gap > settings.max_gap or cosine[i, j] < zero + 2.0 * spread:
+                continue
+            weight = settings.motion_weight * float(np.exp(-gap / settings.motion_seconds))
+            total = settings.looks_weight * likeness[i, j] + settings.class_weight * _classes(first, second)
+            total += weight * _motion(first, second, gap)
+            score[i, j] = total / (settings.looks_weight + settings.class_weight + weight)
+    return score
 
 
 def _classes(first: Fragment, second: Fragment) -> float:

@@ -1,13 +1,20 @@
-"""Joining the tracks of two consecutive chunks of a stream through the frames that both have."""
+"""Joining the tracks of consecutive chunks of a stream: through the frames that two of them have, and by their looks.
+
+`stitch_chunk` takes chunk after chunk; `stitch` is what it does at a seam.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracking import overlap
 from tracking.assignment import Solver, assign
+from tracking.fragments import Fragment
+from tracking.refinement import AT_A_SEAM, recognise
+from tracking.settings import TrackerSettings
 from videoseg.panoptic import PanopticFrame
 
 ACCEPT = 0.3
@@ -18,6 +25,72 @@ another id (a cold start, a switch): 0.3 lets it miss most of the overlap."""
 CATEGORY_BONUS = 0.2
 """What agreeing categories add to the overlap when it is weighed who goes with whom. It decides between pairs of alike
 overlap; below `ACCEPT`, so that a label never outweighs pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkTracks:
+    """A chunk as its tracker left it, under its own track ids."""
+
+    tracks: Sequence[int]
+    """All of them."""
+    stuff: Mapping[int, int]
+    """Category -> track of stuff."""
+    overlap: Sequence[PanopticFrame]
+    """Its warm-up frames, which the chunk before has too; empty where it has no neighbour."""
+    fragments: Sequence[Fragment]
+    """Its things, over the frames that count."""
+
+
+@dataclass(slots=True, eq=False)
+class StitchedTracks:
+    """What is remembered of the chunks so far, under global track ids. Bounded, but for one number per category."""
+
+    highest: int = 0
+    """Global tracks given out: they are 1 to this."""
+    stuff: dict[int, int] = field(default_factory=dict)
+    """Category -> track."""
+    things: dict[int, Fragment] = field(default_factory=dict)
+    """Track -> all of it so far, for things that may come back: at most `TrackerSettings.max_lost`."""
+
+
+def stitch_chunk(
+    so_far: StitchedTracks, previous_overlap: Sequence[PanopticFrame], chunk: ChunkTracks
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Gives the tracks of the next chunk their global ids.
+
+    What is in the overlap is joined there (`stitch`); what comes later and was seen before the overlap is recognised by
+    its looks (`recognise`), as the tracker would have done that saw both; everything else is new, numbered on in the
+    order of `chunk.tracks`.
+
+    Args:
+        so_far: of the chunks before; changed in place.
+        previous_overlap: the frames of `chunk.overlap` as the chunk before has them, under global track ids.
+        chunk: the next one.
+
+    Returns:
+        Track of the chunk -> global track, for all of them; and the part of it that was recognised.
+    """
+    joined = stitch(previous_overlap, chunk.overlap, previous_stuff=so_far.stuff, next_stuff=chunk.stuff)
+    known = [so_far.things[track] for track in sorted(so_far.things)]
+    recognised = recognise(known, chunk.fragments, joined)
+    table = {**joined, **recognised}
+    for track in chunk.tracks:
+        if track not in table:
+            so_far.highest += 1
+            table[track] = so_far.highest
+    for category, track in chunk.stuff.items():
+        so_far.stuff.setdefault(category, table[track])
+    for fragment in chunk.fragments:
+        track = table[fragment.track]
+        before = so_far.things.pop(track, None)
+        whole = replace(fragment, track=track) if before is None else before.continued_by(fragment)
+        # Who was in which frame is asked within a chunk only, and would grow with the film.
+        so_far.things[track] = replace(whole, times=set())
+    newest = max((fragment.last_time for fragment in chunk.fragments), default=0.0)
+    alive = [f for f in so_far.things.values() if newest - f.last_time <= AT_A_SEAM.max_gap]
+    alive.sort(key=lambda f: (f.last_time, f.track))
+    so_far.things = {f.track: f for f in alive[-TrackerSettings().max_lost :]}
+    return dict(sorted(table.items())), recognised
 
 
 def stitch(

@@ -1,13 +1,23 @@
 """The rows of the tracking benchmark: who tracks, and how tracked frames become maps for scoring."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pipelines.tracking_bench.degradation import SpoiledFrame
 from pipelines.tracking_bench.rivals import Make, rivals
 from pipelines.tracking_bench.scoring import TrackedMap
 from pipelines.tracking_bench.worlds import World
-from tracking import DelayedTracker, DelaySettings, PanopticTracker, TrackerSettings, fragments_of, refine, stitch
+from tracking import (
+    ChunkTracks,
+    DelayedTracker,
+    DelaySettings,
+    PanopticTracker,
+    StitchedTracks,
+    TrackerSettings,
+    fragments_of,
+    refine,
+    stitch_chunk,
+)
 from videoseg.panoptic import PanopticFrame
 from videoseg.vocabulary import Vocabulary
 
@@ -83,15 +93,12 @@ def ours(
         if chunk is None:
             tracked = run(0, count)
         else:
-            tracked, highest = [], 0
+            tracked, so_far = [], StitchedTracks()
             for begin in range(0, count, chunk):
                 warm = min(overlap, begin)
                 piece = run(begin - warm, min(begin + chunk, count))
-                joined = (
-                    stitch(tracked[begin - warm : begin], piece[:warm], previous_stuff=_stuff(tracked)) if begin else {}
-                )
-                tracked_now, highest = _renamed(piece, joined, highest)
-                tracked += tracked_now[warm:]
+                table, _ = stitch_chunk(so_far, tracked[begin - warm : begin], _as_chunk(piece, warm))
+                tracked += [_named(frame, table) for frame in piece[warm:]]
         if refined:
             names = refine(fragments_of(tracked))
             tracked = [_named(frame, names) for frame in tracked]
@@ -126,24 +133,15 @@ def as_map(frame: PanopticFrame) -> TrackedMap:
     )
 
 
-def _stuff(frames: Iterable[PanopticFrame]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for frame in frames:
-        for segment in frame.segments:
-            if not segment.is_thing and segment.track is not None:
-                found.setdefault(segment.category, segment.track)
-    return found
-
-
-def _renamed(frames: Sequence[PanopticFrame], names: dict[int, int], highest: int) -> tuple[list[PanopticFrame], int]:
-    """Frames of a chunk with global ids: those of `names`, and new ones after `highest` for the rest."""
-    names = dict(names)
-    highest = max([highest, *names.values()])
-    for local in sorted({s.track for frame in frames for s in frame.segments if s.track is not None}):
-        if local not in names:
-            highest += 1
-            names[local] = highest
-    return [_named(frame, names) for frame in frames], highest
+def _as_chunk(frames: Sequence[PanopticFrame], warm: int) -> ChunkTracks:
+    """A chunk in memory, whose first `warm` frames belong to the chunk before."""
+    found = {s.track: s for frame in frames for s in frame.segments if s.track is not None}
+    return ChunkTracks(
+        tracks=sorted(found),
+        stuff={s.category: track for track, s in sorted(found.items(), reverse=True) if not s.is_thing},
+        overlap=frames[:warm],
+        fragments=fragments_of(frames[warm:]),
+    )
 
 
 def _named(frame: PanopticFrame, names: dict[int, int]) -> PanopticFrame:

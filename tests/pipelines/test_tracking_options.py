@@ -18,6 +18,7 @@ from pipelines.vocabulary_phases import PhasedState, plan_vocabulary
 from tracking import PanopticTracker
 from videoseg.errors import InputError
 from videoseg.store.reader import Run, open_run
+from videoseg.tracks import Track
 from videoseg.video.writer import VideoWriter
 from videoseg.vocabulary import Vocabulary
 
@@ -161,30 +162,49 @@ def test_chunks_behind_the_change_begin_with_the_new_words(clip: Path, tmp_path:
     assert len(whole.tracks()) == len(pieces.tracks()) == 5
 
 
-def test_refinement_joins_what_was_out_of_sight_at_a_seam(tmp_path: Path) -> None:
-    """The red ball is covered around the seam of two chunks, so that neither tracker knows of the other's."""
-    film = tmp_path / "film.mp4"
-    with VideoWriter(film, 96, 54, rate=Fraction(30)) as out:
-        for number in range(100):
-            rgb = moving_shapes.picture(number, 96, 54)
-            if 30 <= number < 64:
-                rgb[(rgb == (225, 35, 35)).all(axis=2)] = (10, 200, 200)
-            out.write(rgb, time=number / 30)
-    runs = {}
-    for refine in (False, True):
-        settings = RunSettings(frames_per_chunk=50, overlap=8, refine=refine)
-        job = segment_job(film, moving_shapes.vocabulary(), model="colours", settings=settings, placement=INLINE)
-        folder = tmp_path / f"refine {refine}"
-        runs[refine] = run_job(job, folder, placement=INLINE, products=Products(overlay=False))
-    balls = {refine: [t for t in run.tracks() if run.vocabulary[t.category].name == "red ball"]
-             for refine, run in runs.items()}  # fmt: skip
-    assert len(balls[False]) == 2
-    (ball,) = balls[True]
+def covered_ball(tmp_path: Path, *, seconds: float, refine: bool) -> Run:
+    """A red ball is covered around the seam of two chunks, so that neither tracker knows of the other's.
+
+    Args:
+        seconds: from frame to frame; 34 of 100 are covered.
+    """
+    film = tmp_path / f"film-{seconds}.mp4"
+    if not film.exists():
+        with VideoWriter(film, 96, 54, rate=Fraction(30)) as out:
+            for number in range(100):
+                rgb = moving_shapes.picture(number, 96, 54)
+                if 30 <= number < 64:
+                    rgb[(rgb == (225, 35, 35)).all(axis=2)] = (10, 200, 200)
+                out.write(rgb, time=number * seconds)
+    settings = RunSettings(frames_per_chunk=50, overlap=8, refine=refine)
+    job = segment_job(film, moving_shapes.vocabulary(), model="colours", settings=settings, placement=INLINE)
+    folder = tmp_path / f"run {seconds} {refine}"
+    return run_job(job, folder, placement=INLINE, products=Products(overlay=False))
+
+
+def balls_of(run: Run) -> list[Track]:
+    return [track for track in run.tracks() if run.vocabulary[track.category].name == "red ball"]
+
+
+def test_what_was_out_of_sight_at_a_seam_keeps_its_id(tmp_path: Path) -> None:
+    run = covered_ball(tmp_path, seconds=1 / 30, refine=False)
+    (ball,) = balls_of(run)
+    assert (ball.first_index, ball.last_index, ball.num_frames) == (0, 99, 66)
+    told = [event for event in run.events() if "at the seam" in event.reason]
+    assert [(e.kind, e.track, e.index) for e in told] == [("re-identified", ball.id, 64)]
+    assert [e.kind for e in run.events() if e.track == ball.id].count("born") == 1
+
+
+def test_refinement_joins_what_no_tracker_remembers(tmp_path: Path) -> None:
+    """Gone for 170 seconds: longer than a tracker remembers, so the seam leaves it alone."""
+    runs = {refine: covered_ball(tmp_path, seconds=5.0, refine=refine) for refine in (False, True)}
+    assert len(balls_of(runs[False])) == 2
+    (ball,) = balls_of(runs[True])
     assert (ball.first_index, ball.last_index, ball.num_frames) == (0, 99, 66)
     joined = [e for e in runs[True].events() if "whole video" in e.reason]
     assert [(e.kind, e.track, e.index) for e in joined] == [("re-identified", ball.id, 64)]
     shards = [
-        {p.name: p.read_bytes() for p in sorted((tmp_path / f"refine {refine}").glob("chunks/*/*.parquet"))}
+        {p.name: p.read_bytes() for p in sorted(Path(runs[refine].location).glob("chunks/*/*.parquet"))}
         for refine in (False, True)
     ]
     assert shards[0] == shards[1]

@@ -4,8 +4,8 @@ Frames come out under global track ids and are decoded as they are asked for: me
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +46,17 @@ def read_manifest(run_folder: RunFolder) -> Manifest:
     except OSError as error:
         raise InputError(f"{run_folder.shown(names.MANIFEST)} cannot be read: {error.strerror or error}.") from None
     return Manifest.from_json_text(text, run_folder.shown(names.MANIFEST))
+
+
+@dataclass(frozen=True, slots=True)
+class FrameWithoutMap:
+    """A frame of a run without its id map."""
+
+    index: int
+    """Among the shown frames of the source."""
+    time: float
+    """Seconds."""
+    segments: tuple[Segment, ...]
 
 
 class Run:
@@ -147,6 +158,13 @@ class Run:
             for number, frame in chunk.numbered_frames(first, last):
                 yield number, relabel_tracks(frame, table)
 
+    def frames_without_maps(self) -> Iterator[FrameWithoutMap]:
+        """All frames without their pixels, under global track ids."""
+        for chunk in self.chunks:
+            table = self.stitching[chunk.number]
+            for frame in chunk.frames_without_maps():
+                yield replace(frame, segments=_relabelled(frame.segments, table))
+
     def tracks(self) -> list[Track]:
         """All tracks, in the order of their ids."""
         if not self._folder.exists(names.TRACKS):
@@ -218,7 +236,34 @@ class Chunk:
 
     def numbered_frames(self, start: int, stop: int | None) -> Iterator[tuple[int, PanopticFrame]]:
         """(number, frame) of the frames number `start` to `stop` (exclusive), under local track ids."""
-        id_maps = _Rows(self._folder, chunk_file(self.number, "id_maps.parquet"), start, stop)
+        try:
+            for row, segments in self._rows(start, stop):
+                frame = PanopticFrame(
+                    stream=self._stream,
+                    epoch=row["epoch"],
+                    index=row["index"],
+                    pts=row["pts"],
+                    time_base=Fraction(row["time_base_numerator"], row["time_base_denominator"]),
+                    time=row["time"],
+                    id_map=decode_id_map(row["id_map"], row["height"], row["width"]),
+                    segments=segments,
+                )
+                yield row["number"], frame
+        except ValueError as error:
+            raise InputError(
+                f"Chunk {self.number} of the run {self._folder.location} is damaged: {error}. Run it again."
+            ) from None
+
+    def frames_without_maps(self) -> Iterator[FrameWithoutMap]:
+        """The frames that count without their pixels, under local track ids: a tenth of the time and less."""
+        for row, segments in self._rows(self.plan.start, None, columns=["number", "index", "time"]):
+            yield FrameWithoutMap(row["index"], row["time"], segments)
+
+    def _rows(
+        self, start: int, stop: int | None, *, columns: list[str] | None = None
+    ) -> Iterator[tuple[dict[str, Any], tuple[Segment, ...]]]:
+        """Row (these columns of it) and segments of the frames number `start` to `stop`."""
+        id_maps = _Rows(self._folder, chunk_file(self.number, "id_maps.parquet"), start, stop, columns)
         segments = _Rows(self._folder, chunk_file(self.number, "segments.parquet"), start, stop)
         pending: dict[int, list[Segment]] = {}
         groups = segments.groups()
@@ -231,29 +276,11 @@ class Chunk:
                     if further is None:
                         break
                     _add_segments(pending, further)
-                columns = {name: group[name].to_pylist() for name in group.column_names}
+                values = {name: group[name].to_pylist() for name in group.column_names}
                 for i, number in enumerate(numbers):
                     found = pending.pop(number, [])
-                    if number < start or (stop is not None and number >= stop):
-                        continue
-                    row = {name: column[i] for name, column in columns.items()}
-                    yield (
-                        number,
-                        PanopticFrame(
-                            stream=self._stream,
-                            epoch=row["epoch"],
-                            index=row["index"],
-                            pts=row["pts"],
-                            time_base=Fraction(row["time_base_numerator"], row["time_base_denominator"]),
-                            time=row["time"],
-                            id_map=decode_id_map(row["id_map"], row["height"], row["width"]),
-                            segments=tuple(found),
-                        ),
-                    )
-        except ValueError as error:
-            raise InputError(
-                f"Chunk {self.number} of the run {self._folder.location} is damaged: {error}. Run it again."
-            ) from None
+                    if number >= start and (stop is None or number < stop):
+                        yield {name: column[i] for name, column in values.items()}, tuple(found)
         finally:
             id_maps.close()
             segments.close()
@@ -285,16 +312,21 @@ class Chunk:
 
 def relabel_tracks(frame: PanopticFrame, table: Mapping[int, int]) -> PanopticFrame:
     """The frame with every track replaced by `table[track]`."""
-    return frame.with_segments(
-        segment if segment.track is None else replace(segment, track=table[segment.track]) for segment in frame.segments
-    )
+    return frame.with_segments(_relabelled(frame.segments, table))
+
+
+def _relabelled(segments: Iterable[Segment], table: Mapping[int, int]) -> tuple[Segment, ...]:
+    return tuple(s if s.track is None else replace(s, track=table[s.track]) for s in segments)
 
 
 class _Rows:
     """The row groups of a shard that can hold frames `start` to `stop`, one at a time."""
 
-    def __init__(self, run_folder: RunFolder, name: str, start: int, stop: int | None) -> None:
+    def __init__(
+        self, run_folder: RunFolder, name: str, start: int, stop: int | None, columns: list[str] | None = None
+    ) -> None:
         self._where = run_folder.shown(name)
+        self._columns = columns
         self._range = (start, stop)
         try:
             self._raw = run_folder.open(name)
@@ -313,7 +345,7 @@ class _Rows:
             if numbers.max < start or (stop is not None and numbers.min >= stop):
                 continue
             try:
-                yield self._file.read_row_group(i, use_threads=False)
+                yield self._file.read_row_group(i, columns=self._columns, use_threads=False)
             except (pa.ArrowException, OSError):
                 raise InputError(f"{self._where} is damaged. Run it again.") from None
 
