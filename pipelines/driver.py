@@ -1,12 +1,13 @@
 """The driver loop, written once for every executor: windows of frames through chains of stages.
 
-Knows nothing of what the stages do. There is a lane for each worker: a chain of stages of its own, through which one
-chunk goes after the other. A window is handed to every stage at once; each call waits for the one before it where it
-runs, so pictures never pass through here. Order within a chunk holds because a worker runs its calls in the order of
-submission. What is bounded is the number of bytes of pictures under way.
+Knows nothing of what the stages do. There are as many lanes as chunks are computed beside each other: chains of stages,
+through which one chunk goes after the other. A window is handed to every stage at once; each call waits for the one
+before it where it runs, so pictures never pass through here. Order within a chunk holds because a worker runs its calls
+in the order of submission. What is bounded is the number of bytes of pictures under way.
 
 A chunk is a pure function of the source and the settings. When a worker dies, or a stage fails, its lane is built anew
-and the chunk begun anew; what fails three times is set aside, and the others go on.
+and the chunk begun anew; what fails three times is set aside, and the others go on. Lanes may share a worker (its
+process, and in it a model): they live and die together.
 """
 
 import uuid
@@ -43,6 +44,8 @@ class StageSpec:
     gpus: float = 0
     stop_before: bool = False
     """When the run is stopped, windows that wait before this stage are dropped: it is the one that takes long."""
+    shared: bool = False
+    """Lanes that share a worker share this stage's process, and what it needs is needed once."""
     actor: str = ""
     """Stages of the same actor stay in one worker where a hand-over costs a copy; empty is a worker of its own."""
 
@@ -130,8 +133,10 @@ class WindowSize:
 class Lane:
     """The workers that a chunk passes, and what is under way through them."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, worker: int) -> None:
         self.number = number
+        self.worker = worker
+        """Lanes with the same one live and die together."""
         self.generation = 0
         self.workers: list[Worker] = []
         self.starting: list[Future[None]] = []
@@ -159,6 +164,7 @@ class Driver:
         stop: Event,
         *,
         lanes: int = 1,
+        lanes_per_worker: int = 1,
         attempts: int = ATTEMPTS,
         start_seconds: float = 180.0,
         hopeless_after: int | None = None,
@@ -168,6 +174,7 @@ class Driver:
             stages: of every lane, or of the lane with that number where they differ (by their device).
             stop: once set, no frame begins that has not begun; what has begun is finished and given out.
             lanes: how many chunks are computed beside each other.
+            lanes_per_worker: so many lanes, one after the other, live and die together.
             attempts: after so many failures a unit is set aside.
             start_seconds: after which a lane whose workers did not come is given up.
             hopeless_after: so many units set aside and none done end it all; None is as many as `attempts`.
@@ -186,7 +193,15 @@ class Driver:
         first = self._specs[0]
         self._gate = next((i for i, spec in enumerate(first) if spec.stop_before), 0)
         self._homes = {stage.name: _home_of(stage.name, first) for stage in make(0)}
-        executor.require([_needs(spec, lane) for lane, specs in enumerate(self._specs) for spec in specs])
+        self._lanes = [Lane(number, number // lanes_per_worker) for number in range(lanes)]
+        executor.require(
+            [
+                _needs(spec, lane)
+                for lane, specs in zip(self._lanes, self._specs, strict=True)
+                for spec in specs
+                if not spec.shared or lane.number % lanes_per_worker == 0
+            ]
+        )
         self.stopped = False
         """Whether frames were left out because of `stop`."""
         self.set_aside: list[SetAside] = []
@@ -198,7 +213,6 @@ class Driver:
         self._again: deque[Attempt] = deque()
         self._successes = 0
         self._failed_starts = 0
-        self._lanes = [Lane(number) for number in range(lanes)]
         for lane in self._lanes:
             self._start(lane)
 
@@ -289,7 +303,7 @@ class Driver:
                 if window is not None:
                     return window
                 lane.planned = None
-            if lane.attempts and (lane.attempts[-1].alone or (self._again and self._again[0].alone)):
+            if self._must_wait(lane):
                 return None
             attempt = self._again.popleft() if self._again else None
             if attempt is None:
@@ -299,6 +313,15 @@ class Driver:
                 attempt = Attempt(unit)
             lane.attempts.append(attempt)
             lane.planned = self._planned(attempt)
+
+    def _must_wait(self, lane: Lane) -> bool:
+        """Whether no further unit may begin because one has the worker for itself, or will have it next."""
+        there = [attempt for other in self._together(lane) for attempt in other.attempts]
+        return any(attempt.alone for attempt in there) or bool(there and self._again and self._again[0].alone)
+
+    def _together(self, lane: Lane) -> list[Lane]:
+        """The lanes that share its worker, itself included."""
+        return [other for other in self._lanes if other.worker == lane.worker]
 
     def _planned(self, attempt: Attempt) -> Iterator[Window]:
         """Every window of the chunk; one of unknown length goes on until one of its windows came back last."""
@@ -361,11 +384,11 @@ class Driver:
         lane.done = None
 
     def _fail(self, lane: Lane, flight: InFlight, error: Exception) -> None:
-        """A window failed: its unit is tried again or set aside, the lane's other units begin anew."""
+        """A window failed: its unit is tried again or set aside, the worker's other units begin anew."""
         attempt = flight.attempt
         if is_disk_full(error.__cause__):
             raise error
-        others = [other for other in lane.attempts if other is not attempt]
+        others = [other for each in self._together(lane) for other in each.attempts if other is not attempt]
         if isinstance(error, WorkerLost) and others and not self._stop.is_set():
             self._again.append(Attempt(attempt.unit, attempt.number, alone=True))
             self.notes.append(f"Chunk {attempt.unit.chunk.number} was begun anew: {error}")
@@ -383,11 +406,15 @@ class Driver:
         self._restart(lane)
 
     def _restart(self, lane: Lane) -> None:
-        """New workers for a lane: whatever the old ones remember is worth nothing now."""
-        self._abandon(lane)
+        """New workers for a lane, and for those that live and die with it: whatever the old ones remember is worth
+        nothing now."""
+        together = self._together(lane)
+        for each in together:
+            self._abandon(each)
         self.restarts += 1
         if not self._stop.is_set():
-            self._start(lane)
+            for each in together:
+                self._start(each)
 
     def _abandon(self, lane: Lane) -> None:
         for worker in lane.workers:
@@ -401,9 +428,7 @@ class Driver:
     def _start(self, lane: Lane) -> None:
         lane.generation += 1
         lane.workers = [
-            self._executor.spawn(
-                spec.factory, name=_name(spec.name, lane, len(self._lanes)), needs=_needs(spec, lane.number)
-            )
+            self._executor.spawn(spec.factory, name=_name(spec.name, lane, len(self._lanes)), needs=_needs(spec, lane))
             for spec in self._specs[lane.number]
         ]
         lane.starting = [self._executor.started(worker) for worker in lane.workers]
@@ -427,9 +452,10 @@ class Driver:
                     raise VideosegError(f"No worker can be started: {error}") from error
                 self._restart(lane)
             if lane.starting and monotonic() - lane.since > self._start_seconds:
-                self._abandon(lane)
+                for each in self._together(lane):
+                    self._abandon(each)
                 self.notes.append(
-                    f"Worker {lane.number} did not start within {self._start_seconds:g} s; the run went on without it."
+                    f"Worker {lane.worker} did not start within {self._start_seconds:g} s; the run went on without it."
                 )
                 if not any(other.workers for other in self._lanes):
                     raise VideosegError(
@@ -516,6 +542,7 @@ def _workers_of(stages: Sequence[StageSpec], together: bool) -> list[StageSpec]:
                 cpus=max(stage.cpus for stage in those),
                 gpus=sum(stage.gpus for stage in those),
                 stop_before=any(stage.stop_before for stage in those),
+                shared=any(stage.shared for stage in those),
                 actor=actor,
             )
         )
@@ -541,8 +568,8 @@ def _home_of(stage: str, workers: Sequence[StageSpec]) -> int:
     raise ValueError(f"no stage {stage!r}")
 
 
-def _needs(spec: StageSpec, lane: int) -> Needs:
-    return Needs(cpus=spec.cpus, gpus=spec.gpus, place=f"worker-{lane}")
+def _needs(spec: StageSpec, lane: Lane) -> Needs:
+    return Needs(cpus=spec.cpus, gpus=spec.gpus, place=f"worker-{lane.worker}", shared=spec.shared)
 
 
 def _name(stage: str, lane: Lane, lanes: int) -> str:

@@ -26,7 +26,17 @@ from pipelines.executors import Executor, Future, Needs, Worker, WorkerLost, mak
 from pipelines.file_list import FileEntry
 from pipelines.progress import Counters, Progress, Snapshot, silent
 from pipelines.resuming import left_to_do, require_same
-from pipelines.run import BYTES_PER_PIXEL, Job, Resuming, RunReport, finish_tables, make_products, now, stages_of
+from pipelines.run import (
+    BYTES_PER_PIXEL,
+    Job,
+    Resuming,
+    RunReport,
+    Sharing,
+    finish_tables,
+    make_products,
+    now,
+    stages_of,
+)
 from pipelines.settings import Placement, Products, RunSettings
 from pipelines.stages import Window, WriteStage
 from videoseg.errors import InputError, VideosegError, is_disk_full
@@ -306,7 +316,7 @@ class _Queue:
         """Whatever is waiting, to its end."""
         waiting = [state for state in self.states if state.state == "waiting"]
         self.counters.frames_before = sum(state.frames for state in self.states)
-        self.counters.workers = self.placement.workers
+        self.counters.workers = self.placement.lanes
         self.counters.began = monotonic()
         self._write_summary(running=True)
         if waiting:
@@ -326,16 +336,18 @@ class _Queue:
 
     def _work_off(self, executor: Executor, waiting: Sequence[FileState], finisher: ThreadPoolExecutor) -> None:
         job = self.make_job(waiting[0].entry)
-        lanes = self.placement.workers
+        lanes = self.placement.lanes
+        sharing = Sharing(self.placement.streams_per_worker)
         driver = Driver(
             executor,
             lambda lane: [
-                *stages_of(job, lane, executor.name, many=True),
+                *stages_of(job, lane, executor.name, many=True, sharing=sharing),
                 StageSpec("write", partial(WriteStage, ""), cpus=0, actor="track"),
             ],
             WindowSize.of(_USUAL_BYTES, self.placement, -(-lanes // executor.machines())),
             self.stop,
             lanes=lanes,
+            lanes_per_worker=sharing.streams,
             start_seconds=self.placement.start_seconds,
             hopeless_after=_HOPELESS_AFTER,
         )
@@ -428,7 +440,7 @@ class _Queue:
         self.counters.chunks_before += len(plan) - len(todo)
         self.counters.frames_before += kept
         self.counters.total = self._estimated_total()
-        lanes = -(-self.placement.workers // executor.machines())
+        lanes = -(-self.placement.lanes // executor.machines())
         size = WindowSize.of(info.width * info.height * BYTES_PER_PIXEL, self.placement, lanes)
         if not todo:
             self._finish(opened, finisher)

@@ -8,6 +8,7 @@ import contextlib
 import os
 import platform
 import socket
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from pipelines.parts import LoadSegmenter
 from pipelines.progress import Counters, Progress, silent
 from pipelines.resuming import left_to_do, require_same
 from pipelines.settings import Placement, Products, RunSettings
+from pipelines.shared_segmenter import ShareSegmenter
 from pipelines.stages import (
     DecodeStage,
     MotionStage,
@@ -320,7 +322,7 @@ class _Part:
         job, report = self.job, self.report
         plan = plan_chunks(self.total, frames_per_chunk=job.settings.frames_per_chunk, overlap=job.settings.overlap)
         there = None if resume is None else open_run(self.output)
-        lanes = min(self.placement.workers, max(1, len(plan if there is None else left_to_do(there))))
+        lanes = min(self.placement.lanes, max(1, len(plan if there is None else left_to_do(there))))
         if there is not None and resume is not None:
             self._require_same(there, plan, resume, {}, {})  # before a model is loaded
             if not left_to_do(there, redo=resume.redo):
@@ -373,15 +375,17 @@ class _Part:
         return self._finish(writer)
 
     def _driver(self, lanes: int) -> Driver:
+        sharing = Sharing(self.placement.streams_per_worker)
         return Driver(
             self.executor,
             lambda lane: [
-                *stages_of(self.job, lane, self.executor.name),
+                *stages_of(self.job, lane, self.executor.name, sharing=sharing),
                 StageSpec("write", partial(WriteStage, self.output), cpus=0, actor="track"),
             ],
             _window_size(self.info, self.placement, -(-lanes // self.executor.machines())),
             self.stop,
             lanes=lanes,
+            lanes_per_worker=sharing.streams,
             start_seconds=self.placement.start_seconds,
         )
 
@@ -517,16 +521,43 @@ def track_frames(frames: Iterable[PanopticFrame], vocabulary: Vocabulary | None)
         yield from tracker.finish(state).frames
 
 
-def stages_of(job: Job, lane: int = 0, executor: str = "local", *, many: bool = False) -> list[StageSpec]:
-    """The stages of a job; with `many`, every chunk names the source that it is from."""
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How many lanes share a model."""
+
+    streams: int = 1
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Runs of one process share no models with each other."""
+
+
+def stages_of(
+    job: Job, lane: int = 0, executor: str = "local", *, many: bool = False, sharing: Sharing | None = None
+) -> list[StageSpec]:
+    """The stages of a job.
+
+    Args:
+        many: every chunk names the source that it is from.
+        sharing: None is a model for each lane.
+    """
+    sharing = sharing or Sharing()
+    worker = lane // sharing.streams
     make_segmenter = job.make_segmenter
     if isinstance(make_segmenter, LoadSegmenter) and make_segmenter.device == "cuda" and executor == "local":
         # Ray shows each actor its own device; here the workers take turns.
-        make_segmenter = make_segmenter.on(f"cuda:{lane % _gpus_here()}")
+        make_segmenter = make_segmenter.on(f"cuda:{worker % _gpus_here()}")
+    if sharing.streams > 1:
+        make_segmenter = ShareSegmenter(make_segmenter, f"{sharing.token}-{worker}")
     return [
         StageSpec("decode", partial(DecodeStage, None if many else job.open_source), actor="decode"),
         StageSpec("motion", MotionStage if job.has_pictures else NoMotionStage, cpus=0, actor="decode"),
-        StageSpec("segment", partial(SegmentStage, make_segmenter), gpus=job.gpus, stop_before=True, actor="segment"),
+        StageSpec(
+            "segment",
+            partial(SegmentStage, make_segmenter),
+            gpus=job.gpus,
+            stop_before=True,
+            shared=sharing.streams > 1,
+            actor="segment",
+        ),
         StageSpec("track", partial(TrackStage, job.make_tracker), actor="track"),
     ]
 

@@ -132,6 +132,9 @@ class Placement:
     """Of the network's frozen weights: a part of the numeric profile. `bfloat16` takes half of the memory."""
     workers: int = 1
     """Chunks that are computed beside each other, each by a worker with reader, network and tracker of its own."""
+    streams_per_worker: int = 1
+    """Chunks that a worker computes at a time: one model for all of them, its batches filled from all of them. Worth it
+    where a network waits for its reader and tracker, or where memory holds one model and not two (a GPU)."""
     processes: bool | None = None
     """`local`: each worker in a process of its own, so that its death is survived; None is with several workers."""
     address: str | None = None
@@ -156,12 +159,22 @@ class Placement:
             raise InputError(f"There is no --dtype {self.dtype!r}. Choose one of: {', '.join(DTYPES)}.")
         if self.workers < 1:
             raise InputError(f"--workers takes a whole number from 1 on, got {self.workers}.")
+        if self.streams_per_worker < 1:
+            raise InputError(f"--streams-per-worker takes a whole number from 1 on, got {self.streams_per_worker}.")
         if not 0 < self.gpus_per_worker <= 1:
             raise InputError(f"--gpus-per-worker takes a share above 0 and up to 1, got {self.gpus_per_worker:g}.")
         if self.address is not None and self.executor != "ray":
             raise InputError("--address names a Ray cluster: add --executor ray.")
-        if self.executor == "inline" and self.workers != 1:
-            raise InputError("--executor inline does one thing at a time: leave --workers out, or take local or ray.")
+        if self.executor == "inline" and self.lanes != 1:
+            raise InputError(
+                "--executor inline does one thing at a time: leave --workers and --streams-per-worker out, "
+                "or take local or ray."
+            )
+
+    @property
+    def lanes(self) -> int:
+        """Chunks that are computed beside each other."""
+        return self.workers * self.streams_per_worker
 
     def executor_options(self) -> ExecutorOptions:
         """What the executor has to know."""

@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.crash_points import point
+from pipelines.shared_segmenter import SharedSegmenter
 from videoseg.errors import VideosegError
 from videoseg.frame import Frame
 from videoseg.motion import Motion
@@ -302,11 +303,13 @@ class SegmentStage:
             motions=window.motions[:done],
             frames=(),
             results=tuple(results),
-            work={name: count - work_before[name] for name, count in self._work().items()},
+            work={name: count - work_before.get(name, 0) for name, count in self._work().items()},
         ).with_time("segment", began)
 
     def _work(self) -> dict[str, int]:
         """What the network ran so far."""
+        if isinstance(self._segmenter, SharedSegmenter):
+            return dict(self._segmenter.work)
         ledger = getattr(self._segmenter, "ledger", None)
         counts: dict[str, int] = {} if ledger is None else ledger.total().to_json()
         return counts

@@ -115,6 +115,7 @@ def run(
     threads: int | None = None,
     executor: str = "local",
     workers: int = 1,
+    streams_per_worker: int = 1,
     address: str | None = None,
     gpus_per_worker: float = 1.0,
     overlay: bool = True,
@@ -137,6 +138,7 @@ def run(
         executor: `local`, `inline`, or `ray`: actors on the cluster at `address`, on the one that this process is in,
             else on a private one.
         workers: chunks computed beside each other.
+        streams_per_worker: chunks that each of them computes at a time, with one network.
         address: of a Ray cluster.
         gpus_per_worker: share of a GPU for each worker.
         overwrite: replaces an earlier run in `output`.
@@ -164,6 +166,7 @@ def run(
         device=device,
         threads=threads,
         workers=workers,
+        streams_per_worker=streams_per_worker,
         address=address,
         gpus_per_worker=gpus_per_worker,
     )

@@ -205,6 +205,15 @@ Workers = Annotated[
         rich_help_panel="This machine",
     ),
 ]
+StreamsPerWorker = Annotated[
+    int,
+    typer.Option(
+        "--streams-per-worker",
+        help="Chunks that each worker computes at a time with one network, whose batches they fill together.",
+        metavar="N",
+        rich_help_panel="This machine",
+    ),
+]
 Address = Annotated[
     str | None,
     typer.Option(

@@ -49,6 +49,7 @@ def segment(
     threads: options.Threads = None,
     dtype: options.Dtype = "float32",
     workers: options.Workers = 1,
+    streams_per_worker: options.StreamsPerWorker = 1,
     address: options.Address = None,
     gpus_per_worker: options.GpusPerWorker = 1.0,
     resume: options.Resume = None,
@@ -124,6 +125,7 @@ def segment(
         threads=threads,
         dtype=dtype,
         workers=workers,
+        streams_per_worker=streams_per_worker,
         address=address,
         gpus_per_worker=gpus_per_worker,
     )

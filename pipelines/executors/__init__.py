@@ -65,6 +65,8 @@ class Needs:
     """Share of a GPU, likewise."""
     place: str = ""
     """Workers of one place share a process where an executor has several; empty is a place of its own."""
+    shared: bool = False
+    """`ray`: all workers of the same place that say so live in one actor; elsewhere a place is one process anyway."""
 
 
 class Executor(Protocol):

@@ -21,6 +21,9 @@ from videoseg.errors import InputError
 _ANSWER = 5.0
 """Seconds for an actor to answer something that takes none."""
 
+_MOST_SHARED = 16
+"""Workers that may share an actor: each has a thread there, made with the actor."""
+
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Said once per process otherwise. Which device is used, our settings say, never what an actor happens to see.
@@ -55,21 +58,45 @@ class _WasCancelled:
 
 
 class Host:
-    """The actor: an object and its calls. Errors travel as values, so that an error of Ray means a lost actor."""
+    """The actor: objects and their calls. Errors travel as values, so that an error of Ray means a lost actor."""
+
+    def __init__(self) -> None:
+        self._hosted: dict[int, _Hosted] = {}
+
+    def add(self, number: int, factory: Callable[[], object]) -> Raised | None:
+        """Makes an object; the error that its factory raised, if it did."""
+        hosted = self._hosted[number] = _Hosted(factory)
+        return hosted.failed
+
+    def call(self, number: int, ticket: int, method: str, *arguments: object) -> object:
+        return self._hosted[number].call(ticket, method, *arguments)
+
+    def cancel(self, number: int, ticket: int) -> bool:
+        """Beside the call under way."""
+        hosted = self._hosted.get(number)
+        return hosted is not None and hosted.cancel(ticket)
+
+    def interrupt(self, number: int) -> None:
+        if number in self._hosted:
+            self._hosted[number].interrupt()
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+class _Hosted:
+    """One object of an actor; its calls come one at a time."""
 
     def __init__(self, factory: Callable[[], object]) -> None:
         self._lock = threading.Lock()
         self._begun = 0
         self._cancelled: set[int] = set()
         self._target: object = None
-        self._failed: Raised | None = None
+        self.failed: Raised | None = None
         try:
             self._target = factory()
         except Exception as error:
-            self._failed = raised(error)
-
-    def started(self) -> Raised | None:
-        return self._failed
+            self.failed = raised(error)
 
     def call(self, ticket: int, method: str, *arguments: object) -> object:
         with self._lock:
@@ -80,15 +107,15 @@ class Host:
         for argument in arguments:
             if isinstance(argument, Raised | _WasCancelled):
                 return argument
-        if self._failed is not None:
-            return self._failed
+        if self.failed is not None:
+            return self.failed
         try:
             return getattr(self._target, method)(*arguments)
         except Exception as error:
             return raised(error)
 
     def cancel(self, ticket: int) -> bool:
-        """Beside the call under way; tickets of a worker grow in the order of its calls."""
+        """Tickets of a worker grow in the order of its calls."""
         with self._lock:
             if ticket <= self._begun:
                 return False
@@ -98,9 +125,6 @@ class Host:
     def interrupt(self) -> None:
         getattr(self._target, "interrupt", lambda: None)()
 
-    def pid(self) -> int:
-        return os.getpid()
-
 
 @dataclass(slots=True, eq=False)
 class RayWorker:
@@ -108,7 +132,20 @@ class RayWorker:
 
     name: str
     actor: Any
+    made: Any
+    """Reference to what came of its factory."""
+    number: int = 0
+    """Within the actor."""
     tickets: int = 0
+
+    @property
+    def group(self) -> str:
+        """The thread of the actor in which its calls run."""
+        return _thread_of(self.number)
+
+
+def _thread_of(number: int) -> str:
+    return f"object-{number}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +175,7 @@ class RayFuture:
     def cancel(self) -> bool:
         if self.ticket is None:
             return False
-        asked = self.worker.actor.cancel.options(concurrency_group="control").remote(self.ticket)
+        asked = self.worker.actor.cancel.options(concurrency_group="control").remote(self.worker.number, self.ticket)
         try:
             return bool(self.ray.get(asked, timeout=_ANSWER))
         except self.ray.exceptions.RayError:
@@ -158,7 +195,12 @@ class RayExecutor:
     def __init__(self, options: ExecutorOptions) -> None:
         self._ray = join(options)
         self._workers: list[RayWorker] = []
-        self._actor_class = self._ray.remote(concurrency_groups={"control": 1})(Host)
+        # Calls to one object run in the order of submission, those to another beside them.
+        groups = {"control": 1} | {_thread_of(number): 1 for number in range(_MOST_SHARED)}
+        self._alone = self._ray.remote(concurrency_groups={"control": 1, _thread_of(0): 1})(Host)
+        self._together = self._ray.remote(concurrency_groups=groups)(Host)
+        self._shared: dict[str, list[RayWorker]] = {}
+        """Place -> the workers that share its actor."""
 
     def machines(self) -> int:
         return max(1, sum(bool(node["Alive"]) for node in self._ray.nodes()))
@@ -179,6 +221,18 @@ class RayExecutor:
                 )
 
     def spawn(self, factory: Callable[[], object], *, name: str, needs: Needs = Needs()) -> RayWorker:  # noqa: B008
+        there = self._shared.setdefault(needs.place, []) if needs.shared else []
+        if len(there) >= _MOST_SHARED:
+            raise InputError(f"At most {_MOST_SHARED} streams can share a worker with --executor ray.")
+        actor = there[0].actor if there else self._actor(needs)
+        number = 1 + max((other.number for other in there), default=-1)
+        made = actor.add.options(concurrency_group=_thread_of(number)).remote(number, factory)
+        worker = RayWorker(name, actor, made, number)
+        there.append(worker)
+        self._workers.append(worker)
+        return worker
+
+    def _actor(self, needs: Needs) -> Any:
         options: dict[str, Any] = {
             # On a machine of our own nobody else wants the cores, and threads share them.
             "num_cpus": 0 if _joined.private else needs.cpus,
@@ -192,24 +246,23 @@ class RayExecutor:
             from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(placement_group=group)
-        worker = RayWorker(name, self._actor_class.options(**options).remote(factory))
-        self._workers.append(worker)
-        return worker
+        return (self._together if needs.shared else self._alone).options(**options).remote()
 
     def started(self, worker: Worker) -> Future[None]:
         assert isinstance(worker, RayWorker)
-        return RayFuture(self._ray, worker, worker.actor.started.remote())
+        return RayFuture(self._ray, worker, worker.made)
 
     def submit(self, worker: Worker, method: str, *arguments: object) -> Future[Any]:
         assert isinstance(worker, RayWorker)
         worker.tickets += 1
         values = [argument.reference if isinstance(argument, RayFuture) else argument for argument in arguments]
-        reference = worker.actor.call.remote(worker.tickets, method, *values)
+        call = worker.actor.call.options(concurrency_group=worker.group)
+        reference = call.remote(worker.number, worker.tickets, method, *values)
         return RayFuture(self._ray, worker, reference, worker.tickets)
 
     def interrupt(self, worker: Worker) -> None:
         assert isinstance(worker, RayWorker)
-        worker.actor.interrupt.options(concurrency_group="control").remote()
+        worker.actor.interrupt.options(concurrency_group="control").remote(worker.number)
 
     def wait_any(self, futures: Sequence[Future[Any]], timeout: float) -> None:
         references = [future.reference for future in futures if isinstance(future, RayFuture)]
@@ -219,8 +272,8 @@ class RayExecutor:
         assert isinstance(worker, RayWorker)
         with contextlib.suppress(Exception):  # dead already, or its machine cannot be reached
             self._ray.kill(worker.actor, no_restart=True)
-        if worker in self._workers:
-            self._workers.remove(worker)
+        self._workers = [other for other in self._workers if other.actor is not worker.actor]
+        self._shared = {place: those for place, those in self._shared.items() if worker not in those}
 
     def pids(self) -> dict[str, int]:
         """Name of each worker -> its process; for tests that kill them."""
