@@ -7,13 +7,12 @@ import typer
 
 from pipelines.command_line import console
 from pipelines.command_line.interruption import interruption
-from pipelines.command_line.watching import watching
+from pipelines.command_line.watching import AskedFor, watching
 
 if TYPE_CHECKING:
     from pipelines.file_list import FileEntry
     from pipelines.many_files import FilesSummary
-    from pipelines.run import Job, Resuming
-    from pipelines.settings import Placement, Products
+    from pipelines.run import Job
 
 _TOLD = 20
 """Lines about single files on the terminal; all are in `summary.json`."""
@@ -23,13 +22,7 @@ def execute_files(
     entries: "Sequence[FileEntry]",
     make_job: "Callable[[FileEntry], Job]",
     output: str,
-    *,
-    placement: "Placement",
-    products: "Products",
-    overwrite: bool,
-    as_json: bool,
-    resume: "Resuming | None" = None,
-    metrics_port: int | None = None,
+    asked: AskedFor,
 ) -> None:
     """Runs the jobs into folders below `output` and says what came of them.
 
@@ -39,20 +32,20 @@ def execute_files(
     with interruption() as interrupted:
         from pipelines.many_files import run_files
 
-        with watching(interrupted, as_json=as_json, metrics_port=metrics_port) as watch:
+        with watching(interrupted, asked) as watch:
             summary = run_files(
                 entries,
                 make_job,
                 output,
-                placement=placement,
-                products=products,
-                overwrite=overwrite,
-                resume=resume,
+                placement=asked.placement,
+                products=asked.products,
+                overwrite=asked.overwrite,
+                resume=asked.resume,
                 on_progress=watch.on_progress,
                 stop=interrupted.stop,
                 counters=watch.counters,
             )
-        tell_files(summary, as_json=as_json)
+        tell_files(summary, as_json=asked.as_json)
         if interrupted.signal is not None and not summary.complete:
             console.say(
                 f"Stopped. What was done is in {summary.location}; "

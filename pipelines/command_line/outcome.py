@@ -7,24 +7,17 @@ import typer
 
 from pipelines.command_line import console
 from pipelines.command_line.interruption import interruption
-from pipelines.command_line.watching import watching
+from pipelines.command_line.watching import AskedFor, watching
 
 if TYPE_CHECKING:
-    from pipelines.run import Job, Resuming
-    from pipelines.settings import Placement, Products
+    from pipelines.run import Job
     from videoseg.store.reader import Run
 
 
 def execute(
     make_job: "Callable[[], Job]",
     output: str,
-    *,
-    placement: "Placement",
-    products: "Products",
-    overwrite: bool,
-    as_json: bool,
-    resume: "Resuming | None" = None,
-    metrics_port: int | None = None,
+    asked: AskedFor,
 ) -> None:
     """Runs a job into a folder and says what came of it.
 
@@ -37,25 +30,25 @@ def execute(
         from videoseg.store.reader import open_run
 
         job = make_job()
-        with watching(interrupted, as_json=as_json, metrics_port=metrics_port) as watch:
+        with watching(interrupted, asked) as watch:
             try:
                 run = run_job(
                     job,
                     output,
-                    placement=placement,
-                    products=products,
-                    overwrite=overwrite,
-                    resume=resume,
+                    placement=asked.placement,
+                    products=asked.products,
+                    overwrite=asked.overwrite,
+                    resume=asked.resume,
                     on_progress=watch.on_progress,
                     on_note=console.warn,
                     stop=interrupted.stop,
                     counters=watch.counters,
                 )
             except ChunksSetAside:
-                if not as_json:
+                if not asked.as_json:
                     tell(open_run(output), as_json=False)
                 raise
-        tell(run, as_json=as_json)
+        tell(run, as_json=asked.as_json)
         if interrupted.signal is not None and not run.complete:
             console.say(
                 f"Stopped. What was done is in {run.location} and can be read (complete: false); "

@@ -8,6 +8,7 @@ import typer
 from pipelines.command_line import console, options
 from pipelines.command_line.many_outcome import execute_files
 from pipelines.command_line.outcome import execute
+from pipelines.command_line.watching import AskedFor
 
 
 def segment(
@@ -144,7 +145,14 @@ def segment(
     resuming = (
         None if resume is None else Resuming(any_profile=allow_other_profile, redo=options.interval(redo, "--redo"))
     )
-    products = Products(overlay=overlay, exports=tuple(export or ()))
+    asked = AskedFor(
+        placement=placement,
+        products=Products(overlay=overlay, exports=tuple(export or ())),
+        overwrite=overwrite,
+        resume=resuming,
+        as_json=as_json,
+        metrics_port=metrics_port,
+    )
     if entries:
         entries = tuple(
             replace(
@@ -166,12 +174,7 @@ def segment(
             entries,
             job_of,
             folder,
-            placement=placement,
-            products=products,
-            overwrite=overwrite,
-            resume=resuming,
-            metrics_port=metrics_port,
-            as_json=as_json,
+            asked,
         )
         return
     execute(
@@ -179,10 +182,5 @@ def segment(
             place, vocabulary, model=model, settings=settings, placement=placement, any_versions=allow_other_profile
         ),
         folder,
-        placement=placement,
-        products=products,
-        overwrite=overwrite,
-        resume=resuming,
-        metrics_port=metrics_port,
-        as_json=as_json,
+        asked,
     )

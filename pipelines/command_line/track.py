@@ -6,6 +6,7 @@ import typer
 
 from pipelines.command_line import console, options
 from pipelines.command_line.outcome import execute
+from pipelines.command_line.watching import AskedFor
 
 
 def track(
@@ -85,15 +86,18 @@ def track(
     place, folder = options.require(segments, output or resume, "SEGMENTS: name a folder or file of segments")
     settings = RunSettings.from_json(chosen)
     placement = Placement(executor=executor, device="cpu", workers=workers, address=address)
-    execute(
-        lambda: track_job(place, pictures=pictures, video=video, format=format, settings=settings, placement=placement),
-        folder,
+    asked = AskedFor(
         placement=placement,
         products=Products(overlay=overlay, exports=tuple(export or ())),
         overwrite=overwrite,
         resume=None
         if resume is None
         else Resuming(any_profile=allow_other_profile, redo=options.interval(redo, "--redo")),
-        metrics_port=metrics_port,
         as_json=as_json,
+        metrics_port=metrics_port,
+    )
+    execute(
+        lambda: track_job(place, pictures=pictures, video=video, format=format, settings=settings, placement=placement),
+        folder,
+        asked,
     )

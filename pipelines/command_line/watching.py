@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines.progress import Counters, Progress
+    from pipelines.run import Resuming
+    from pipelines.settings import Placement, Products
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedFor:
+    """How a run is to be done, as its command line says."""
+
+    placement: "Placement"
+    products: "Products"
+    overwrite: bool = False
+    resume: "Resuming | None" = None
+    as_json: bool = False
+    metrics_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +43,11 @@ class Watch:
 
 
 @contextmanager
-def watching(interrupted: Interruption, *, as_json: bool, metrics_port: int | None) -> Iterator[Watch]:
+def watching(interrupted: Interruption, asked: AskedFor) -> Iterator[Watch]:
     """Shows progress (not where the command prints JSON) and serves metrics for the time of a run."""
     from pipelines.metrics import serving_metrics
     from pipelines.progress import Counters
 
     counters = Counters()
-    with console.progress_bar(enabled=not as_json) as show, serving_metrics(metrics_port, counters):
+    with console.progress_bar(enabled=not asked.as_json) as show, serving_metrics(asked.metrics_port, counters):
         yield Watch(interrupted, counters, show)
