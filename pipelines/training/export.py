@@ -21,12 +21,11 @@ STAGES: dict[str, StageSettings] = {
     "mask-generator": mask_generator_stage.HEADS,
     "mask-generator-again": mask_generator_stage.HEADS_AGAIN,
     "captioner": mask_generator_stage.CAPTIONER,
-    "captioner-again": mask_generator_stage.CAPTIONER_AGAIN,
 }
 """In the order of training."""
 
 
-HEADS = ("captioner-again", "captioner", "mask-generator-again", "mask-generator")
+HEADS = ("captioner", "mask-generator-again", "mask-generator")
 """Stages that train heads, the last one first."""
 
 

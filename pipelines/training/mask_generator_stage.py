@@ -41,11 +41,6 @@ CAPTIONER = StageSettings(
 )
 """High enough for the heads to go on learning from new pictures: 150 steps at a quarter of it made them worse."""
 
-CAPTIONER_AGAIN = StageSettings(
-    steps=300, batch=4, learning_rate=1e-4, seed=10, weight_decay=0.05, gradient_limit=0.01, save_every=25
-)
-"""With CLIP's image tower after its last round, which is what the captioner reads."""
-
 CACHED_PICTURES = 5000
 """Pictures whose features are cached: 6 GB as float16, 40 minutes of one core."""
 
@@ -158,17 +153,15 @@ def spread_names(odise: Odise) -> None:
     projection.bias.copy_(-weight @ mean)
 
 
-def build_captioner_stage(
-    odise: Odise, pictures: Pictures, settings: StageSettings = CAPTIONER, *, name: str = "captioner"
-) -> Stage:
-    """Part two: everything, from pictures; `odise` comes with the weights of part one, or of the round before."""
+def build_captioner_stage(odise: Odise, pictures: Pictures, settings: StageSettings = CAPTIONER) -> Stage:
+    """Part two: everything, from pictures; `odise` comes with part one's weights."""
 
     def features(numbers: NDArray[np.int64]) -> dict[str, Tensor]:
         rgb = torch.from_numpy(np.stack([pictures.rgb[n] for n in numbers]))
         maps: dict[str, Tensor] = odise.backbone(odise.frozen, rgb.permute(0, 3, 1, 2).float() / 255.0)
         return maps
 
-    return _stage(name, odise, pictures, len(pictures), features, settings)
+    return _stage("captioner", odise, pictures, len(pictures), features, settings)
 
 
 def trained_modules(odise: Odise) -> nn.ModuleDict:
