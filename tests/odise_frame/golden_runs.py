@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from golden_rules import CASES, THINGS, Deviation, Golden, assert_same_map, distances, image, probe
+import torch.nn.functional as F
+from golden_rules import CASES, DIFFERING_PIXELS, THINGS, Deviation, Golden, assert_same_map, distances, image, probe
 from tiny_model import injected_text
 from torch import Tensor
 
@@ -83,8 +84,10 @@ def run_backbone(model: Odise, case: str) -> Seen:
 
 
 @torch.no_grad()
-def run_heads(model: Odise, golden: Golden, seen: Seen, output: tuple[int, int]) -> dict[str, Tensor]:
-    """All tensors, those of the backbone among them."""
+def run_heads(
+    model: Odise, golden: Golden, seen: Seen, output: tuple[int, int], *, differing: float = DIFFERING_PIXELS
+) -> dict[str, Tensor]:
+    """All tensors, those of the backbone among them; `differing` is the share of pixels in which maps may differ."""
     images, padded, maps, tensors = seen.images, seen.padded, seen.maps, dict(seen.tensors)
     size = model.size
     text = injected_text(golden, images.dtype, size.clip.embed_dim)
@@ -117,15 +120,52 @@ def run_heads(model: Odise, golden: Golden, seen: Seen, output: tuple[int, int])
         "post.mask_pred#0": resize_masks(logits, geometry),
         "result.sem_seg": semantic_inference(scores, logits, geometry),
     }
-    _check_results(golden, scores, logits, geometry)
+    _check_results(golden, scores, logits, geometry, differing)
     return tensors
 
 
-def assert_all_close(golden: Golden, tensors: dict[str, Tensor]) -> None:
-    """Every named tensor of a float32 run, at the goldens' tolerances."""
+OPEN = 1e-6
+"""Of the largest logit: nearer to the threshold than this, float32 cannot tell whether a key is looked at."""
+
+
+def first_open_decision(tensors: dict[str, Tensor], levels: int = 3) -> int | None:
+    """The first layer of the mask decoder in which rounding decides whether some query looks at some key."""
+    for layer in range(
+        len([name for name in tensors if name.startswith("head.aux") and name.endswith("pred_masks#0")])
+    ):
+        logits = tensors[f"head.aux{layer}.pred_masks#0"]
+        side = 2 ** (levels - layer % levels)
+        small = F.interpolate(logits, size=(logits.shape[-2] // side, logits.shape[-1] // side), mode="bilinear")
+        if small.abs().amin() <= OPEN * small.abs().amax():
+            return layer
+    return None
+
+
+def is_behind(name: str, layer: int) -> bool:
+    """Whether a tensor depends on what a layer of the mask decoder looked at."""
+    if name.startswith("head.aux"):
+        return int(name.removeprefix("head.aux").split(".")[0]) > layer
+    return name.split(".")[0] in ("head", "cls", "post", "result") or name.startswith(
+        ("clip.mask_embed", "clip.logits")
+    )
+
+
+def assert_all_close(golden: Golden, tensors: dict[str, Tensor], *, may_be_open: bool = False) -> None:
+    """Every named tensor of a float32 run, at the goldens' tolerances.
+
+    Args:
+        may_be_open: at full size, with a hundred queries of random weights, a key may lie on the threshold. Whoever
+            decides it otherwise than the reference's rounding did (the reference at another number of threads, too) is
+            off in all that follows, and is held to the size of such a jump there.
+    """
+    layer = first_open_decision(tensors) if may_be_open else None
     logits = tensors["head.pred_masks#0"][0].flatten(1).abs()
     undecided = (logits.amin(dim=1) <= TOLERANCE * logits.max()).numpy()
     for found in deviations(golden, tensors):
+        if layer is not None and is_behind(found.name, layer):
+            assert found.relative_l2 <= JUMP, f"{golden.file}, {found}, behind the open decision of layer {layer}"
+            assert found.relative_to_max <= 4 * JUMP, f"{golden.file}, {found}, behind layer {layer}"
+            continue
         if found.name in HARD_POOLED and undecided.any():
             _assert_jumps(golden, found.name, tensors[found.name], undecided)
             continue
@@ -166,11 +206,11 @@ def _crop(base: str, values: np.ndarray, golden: Golden) -> np.ndarray:
     return values[:4, :16, :16] if base == "pixel_decoder.mask_features" else values[:4, :8, :8]
 
 
-def _check_results(golden: Golden, scores: Tensor, logits: Tensor, geometry: Geometry) -> None:
-    assert_same_map(semantic_labels(scores, logits, geometry), golden["result.sem_argmax"])
+def _check_results(golden: Golden, scores: Tensor, logits: Tensor, geometry: Geometry, differing: float) -> None:
+    assert_same_map(semantic_labels(scores, logits, geometry), golden["result.sem_argmax"], differing)
     for threshold in ("0.8", "0.5", "0.0"):
         panoptic = panoptic_inference(scores, logits, geometry, THINGS, overlap_threshold=float(threshold))
-        assert_same_map(panoptic.id_map, golden[f"result.panoptic@{threshold}"])
+        assert_same_map(panoptic.id_map, golden[f"result.panoptic@{threshold}"], differing)
         rows = [[s.id, s.category, int(s.is_thing)] for s in panoptic.segments]
         assert rows == golden[f"result.segments@{threshold}"].tolist()
     instances = instance_inference(scores, logits, geometry, top=20, categories=THINGS)

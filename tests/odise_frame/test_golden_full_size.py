@@ -19,6 +19,10 @@ from odise_frame.sizes import load_size
 
 pytestmark = pytest.mark.full
 
+BEHIND_AN_OPEN_DECISION = 5e-3
+"""Share of pixels that may differ in maps (0.2 % do in the balanced case, 0.1 % are usual): in every file a key of some
+query lies within rounding of the threshold (one at 2·10⁻⁷ of the largest logit in the first layer of case a)."""
+
 FILES = sorted(path.stem for path in DATA.glob("golden_full_*.npz"))
 
 
@@ -66,4 +70,5 @@ def test_every_recorded_tensor(file: str) -> None:
     golden = Golden(file)
     _, _, supervision, case, *_ = file.split("_")
     model = with_heads("label" if supervision == "label" else "caption", golden)
-    assert_all_close(golden, run_heads(model, golden, seen(case), CASES[case].output))
+    tensors = run_heads(model, golden, seen(case), CASES[case].output, differing=BEHIND_AN_OPEN_DECISION)
+    assert_all_close(golden, tensors, may_be_open=True)
