@@ -85,9 +85,9 @@ def run_backbone(model: Odise, case: str) -> Seen:
 
 @torch.no_grad()
 def run_heads(
-    model: Odise, golden: Golden, seen: Seen, output: tuple[int, int], *, differing: float = DIFFERING_PIXELS
+    model: Odise, golden: Golden, seen: Seen, output: tuple[int, int], *, may_be_open: bool = False
 ) -> dict[str, Tensor]:
-    """All tensors, those of the backbone among them; `differing` is the share of pixels in which maps may differ."""
+    """All tensors, those of the backbone among them; `may_be_open` is as in `assert_all_close`, for maps and scores."""
     images, padded, maps, tensors = seen.images, seen.padded, seen.maps, dict(seen.tensors)
     size = model.size
     text = injected_text(golden, images.dtype, size.clip.embed_dim)
@@ -120,10 +120,12 @@ def run_heads(
         "post.mask_pred#0": resize_masks(logits, geometry),
         "result.sem_seg": semantic_inference(scores, logits, geometry),
     }
-    _check_results(golden, scores, logits, geometry, differing)
+    _check_results(golden, scores, logits, geometry, may_be_open=may_be_open)
     return tensors
 
 
+BEHIND_AN_OPEN_DECISION = 5e-3
+"""Share of pixels that may differ in maps behind one (0.2 % do in the balanced full-size case, 0.1 % are usual)."""
 OPEN = 1e-6
 """Of the largest logit: nearer to the threshold than this, float32 cannot tell whether a key is looked at."""
 
@@ -206,7 +208,8 @@ def _crop(base: str, values: np.ndarray, golden: Golden) -> np.ndarray:
     return values[:4, :16, :16] if base == "pixel_decoder.mask_features" else values[:4, :8, :8]
 
 
-def _check_results(golden: Golden, scores: Tensor, logits: Tensor, geometry: Geometry, differing: float) -> None:
+def _check_results(golden: Golden, scores: Tensor, logits: Tensor, geometry: Geometry, *, may_be_open: bool) -> None:
+    differing = BEHIND_AN_OPEN_DECISION if may_be_open else DIFFERING_PIXELS
     assert_same_map(semantic_labels(scores, logits, geometry), golden["result.sem_argmax"], differing)
     for threshold in ("0.8", "0.5", "0.0"):
         panoptic = panoptic_inference(scores, logits, geometry, THINGS, overlap_threshold=float(threshold))
@@ -214,7 +217,7 @@ def _check_results(golden: Golden, scores: Tensor, logits: Tensor, geometry: Geo
         rows = [[s.id, s.category, int(s.is_thing)] for s in panoptic.segments]
         assert rows == golden[f"result.segments@{threshold}"].tolist()
     instances = instance_inference(scores, logits, geometry, top=20, categories=THINGS)
-    np.testing.assert_allclose(instances.scores, golden["result.inst.scores"], rtol=2e-4)
+    np.testing.assert_allclose(instances.scores, golden["result.inst.scores"], rtol=4 * JUMP if may_be_open else 2e-4)
     assert sorted(instances.categories.tolist()) == sorted(golden["result.inst.classes"].tolist())
     areas, expected = instances.masks.sum(dim=(1, 2)).numpy(), golden["result.inst.area"]
     assert np.abs(np.sort(areas) - np.sort(expected)).sum() <= 1e-3 * expected.sum()

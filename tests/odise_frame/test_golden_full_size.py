@@ -2,6 +2,9 @@
 
 Takes some 6.5 GB of memory and a few minutes: `make test-full`. The label and the caption model share frozen networks,
 backbone and image, so what the backbone makes of it is computed once for all files of a case.
+
+In every file a key of some query lies within rounding of the threshold that says whether it is looked at (one at 2e-7
+of the largest logit in the first layer of case a); with the other decision the same heads meet the numbers to 2.4e-5.
 """
 
 from collections.abc import Iterator
@@ -18,10 +21,6 @@ from odise_frame.model import Odise
 from odise_frame.sizes import load_size
 
 pytestmark = pytest.mark.full
-
-BEHIND_AN_OPEN_DECISION = 5e-3
-"""Share of pixels that may differ in maps (0.2 % do in the balanced case, 0.1 % are usual): in every file a key of some
-query lies within rounding of the threshold (one at 2·10⁻⁷ of the largest logit in the first layer of case a)."""
 
 FILES = sorted(path.stem for path in DATA.glob("golden_full_*.npz"))
 
@@ -70,5 +69,5 @@ def test_every_recorded_tensor(file: str) -> None:
     golden = Golden(file)
     _, _, supervision, case, *_ = file.split("_")
     model = with_heads("label" if supervision == "label" else "caption", golden)
-    tensors = run_heads(model, golden, seen(case), CASES[case].output, differing=BEHIND_AN_OPEN_DECISION)
+    tensors = run_heads(model, golden, seen(case), CASES[case].output, may_be_open=True)
     assert_all_close(golden, tensors, may_be_open=True)
