@@ -38,6 +38,14 @@ HARD_POOLED = {
 JUMP = 5e-4
 """How far these may be off for a query with a pixel so near the threshold that float32 cannot tell its side."""
 
+OPEN = 1e-6
+"""Of the largest logit: nearer to the threshold than this, float32 cannot tell whether a key is looked at."""
+FAR = 2e-3
+"""How far anything may be off behind such a decision, of its largest value: four jumps."""
+FAR_BALANCED = 2e-2
+"""The same in the balanced case, which centres all masks on the threshold: noise of 1.5e-6 on the backbone's features
+moves its mask logits by up to 8.7e-3 of the largest and its mask embeddings by 1.2e-2."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -124,23 +132,21 @@ def run_heads(
     return tensors
 
 
-BEHIND_AN_OPEN_DECISION = 5e-3
-"""Share of pixels that may differ in maps behind one (0.2 % do in the balanced full-size case, 0.1 % are usual)."""
-OPEN = 1e-6
-"""Of the largest logit: nearer to the threshold than this, float32 cannot tell whether a key is looked at."""
-
-
 def first_open_decision(tensors: dict[str, Tensor], levels: int = 3) -> int | None:
     """The first layer of the mask decoder in which rounding decides whether some query looks at some key."""
-    for layer in range(
-        len([name for name in tensors if name.startswith("head.aux") and name.endswith("pred_masks#0")])
-    ):
+    layers = sum(name.startswith("head.aux") and name.endswith("pred_masks#0") for name in tensors)
+    for layer in range(layers):
         logits = tensors[f"head.aux{layer}.pred_masks#0"]
         side = 2 ** (levels - layer % levels)
         small = F.interpolate(logits, size=(logits.shape[-2] // side, logits.shape[-1] // side), mode="bilinear")
         if small.abs().amin() <= OPEN * small.abs().amax():
             return layer
     return None
+
+
+def _far(golden: Golden) -> float:
+    """How far a tensor behind an open decision may be off, of its largest value."""
+    return FAR_BALANCED if golden.file.endswith("_bal") else FAR
 
 
 def is_behind(name: str, layer: int) -> bool:
@@ -165,8 +171,9 @@ def assert_all_close(golden: Golden, tensors: dict[str, Tensor], *, may_be_open:
     undecided = (logits.amin(dim=1) <= TOLERANCE * logits.max()).numpy()
     for found in deviations(golden, tensors):
         if layer is not None and is_behind(found.name, layer):
-            assert found.relative_l2 <= JUMP, f"{golden.file}, {found}, behind the open decision of layer {layer}"
-            assert found.relative_to_max <= 4 * JUMP, f"{golden.file}, {found}, behind layer {layer}"
+            far = _far(golden)
+            assert found.relative_l2 <= far / 4, f"{golden.file}, {found}, behind the open decision of layer {layer}"
+            assert found.relative_to_max <= far, f"{golden.file}, {found}, behind layer {layer}"
             continue
         if found.name in HARD_POOLED and undecided.any():
             _assert_jumps(golden, found.name, tensors[found.name], undecided)
@@ -209,7 +216,7 @@ def _crop(base: str, values: np.ndarray, golden: Golden) -> np.ndarray:
 
 
 def _check_results(golden: Golden, scores: Tensor, logits: Tensor, geometry: Geometry, *, may_be_open: bool) -> None:
-    differing = BEHIND_AN_OPEN_DECISION if may_be_open else DIFFERING_PIXELS
+    differing = _far(golden) if may_be_open else DIFFERING_PIXELS
     assert_same_map(semantic_labels(scores, logits, geometry), golden["result.sem_argmax"], differing)
     for threshold in ("0.8", "0.5", "0.0"):
         panoptic = panoptic_inference(scores, logits, geometry, THINGS, overlap_threshold=float(threshold))
@@ -217,7 +224,9 @@ def _check_results(golden: Golden, scores: Tensor, logits: Tensor, geometry: Geo
         rows = [[s.id, s.category, int(s.is_thing)] for s in panoptic.segments]
         assert rows == golden[f"result.segments@{threshold}"].tolist()
     instances = instance_inference(scores, logits, geometry, top=20, categories=THINGS)
-    np.testing.assert_allclose(instances.scores, golden["result.inst.scores"], rtol=4 * JUMP if may_be_open else 2e-4)
+    np.testing.assert_allclose(
+        instances.scores, golden["result.inst.scores"], rtol=_far(golden) if may_be_open else 2e-4
+    )
     assert sorted(instances.categories.tolist()) == sorted(golden["result.inst.classes"].tolist())
     areas, expected = instances.masks.sum(dim=(1, 2)).numpy(), golden["result.inst.area"]
     assert np.abs(np.sort(areas) - np.sort(expected)).sum() <= 1e-3 * expected.sum()
