@@ -139,7 +139,7 @@ class SharedModel:
         batch = self._meet()
         if not batch:
             return
-        before = self._work()
+        before = work_of(self.segmenter)
         try:
             results = self.segmenter.segment(
                 [frame for request in batch for frame in request.frames],
@@ -151,7 +151,7 @@ class SharedModel:
             for request in batch:
                 request.outcome.set_exception(error if len(batch) == 1 else _failed_together(batch, error))
             return
-        done = {name: count - before.get(name, 0) for name, count in self._work().items()}
+        done = {name: count - before.get(name, 0) for name, count in work_of(self.segmenter).items()}
         self._over(batch)
         start = 0
         for place, request in enumerate(batch):
@@ -180,9 +180,13 @@ class SharedModel:
             self._last_seen |= {request.stream: self._free_since for request in batch}
             self.batches[len(batch)] = self.batches.get(len(batch), 0) + 1
 
-    def _work(self) -> dict[str, int]:
-        ledger = getattr(self.segmenter, "ledger", None)
-        return {} if ledger is None else dict(ledger.total().to_json())
+
+def work_of(segmenter: Segmenter) -> dict[str, int]:
+    """What the network ran so far, for this stream where the model is shared; empty where nobody counts."""
+    if isinstance(segmenter, SharedSegmenter):
+        return dict(segmenter.work)
+    ledger = getattr(segmenter, "ledger", None)
+    return {} if ledger is None else dict(ledger.total().to_json())
 
 
 def _failed_together(batch: Sequence[_Request], error: Exception) -> WorkerLost:

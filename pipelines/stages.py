@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.crash_points import point
-from pipelines.shared_segmenter import SharedSegmenter
+from pipelines.shared_segmenter import work_of
 from videoseg.errors import VideosegError
 from videoseg.frame import Frame
 from videoseg.motion import Motion
@@ -284,7 +284,7 @@ class SegmentStage:
         frames = window.frames
         if frames and (window.number == 0 or self._state is None):
             self._state = self._segmenter.new_state(frames[0].stream)
-        work_before = self._work()
+        work_before = work_of(self._segmenter)
         results: list[PanopticFrame] = []
         for frame, motion in zip(frames, window.motions, strict=True):
             if self._interrupted.is_set():
@@ -303,16 +303,8 @@ class SegmentStage:
             motions=window.motions[:done],
             frames=(),
             results=tuple(results),
-            work={name: count - work_before.get(name, 0) for name, count in self._work().items()},
+            work={name: count - work_before.get(name, 0) for name, count in work_of(self._segmenter).items()},
         ).with_time("segment", began)
-
-    def _work(self) -> dict[str, int]:
-        """What the network ran so far."""
-        if isinstance(self._segmenter, SharedSegmenter):
-            return dict(self._segmenter.work)
-        ledger = getattr(self._segmenter, "ledger", None)
-        counts: dict[str, int] = {} if ledger is None else ledger.total().to_json()
-        return counts
 
 
 class TrackStage:
